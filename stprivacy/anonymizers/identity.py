@@ -1,0 +1,22 @@
+"""The row "raw": the video as it is."""
+
+from torch import Tensor, nn
+
+from stprivacy.anonymized import Anonymized
+from stprivacy.config import ClipConfig
+from stprivacy.models.embedding import grid_of
+from stprivacy.noise import Noise
+
+
+class Identity(nn.Module):
+    """Gives back the video, every tubelet kept."""
+
+    def __init__(self, clip: ClipConfig) -> None:
+        super().__init__()
+        self.clip = clip
+
+    def forward(self, video: Tensor, keep_ratio: float | None = None, noise: Noise = Noise()) -> Anonymized:
+        """video [b c t h w] -> the same video; there is nothing for keep_ratio or noise to change."""
+        slots, rows, columns = grid_of(video, self.clip)
+        keep = video.new_ones(video.shape[0], slots, rows * columns)
+        return Anonymized(video, keep, (keep,))

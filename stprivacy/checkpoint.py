@@ -1,0 +1,184 @@
+"""Checkpoints that survive a kill at any moment: written aside, synced, renamed, checksummed.
+
+Layout: FOLDER/NNNNNN/{manifest.json, model.safetensors, state.pt}; NNNNNN is the number of steps done.
+"""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+FORMAT_VERSION = 1
+MANIFEST, MODEL, STATE = "manifest.json", "model.safetensors", "state.pt"
+_ASIDE = ".aside-"  # unfinished and replaced checkpoints, which the next save removes
+
+
+class CheckpointError(ValueError):
+    """No checkpoint can be used; the message names them and what to do."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What was saved after step `number`: weights by name, and everything else that training needs to go on."""
+
+    number: int
+    path: Path
+    model: dict[str, Tensor]
+    state: dict[str, Any]
+
+
+class CheckpointStore:
+    """The checkpoints of one run as one worker sees them: every rank reads, rank 0 writes.
+
+    `keep` checkpoints are kept; `warn` gets a sentence for each damaged one that was passed over.
+    """
+
+    def __init__(self, folder: Path, keep: int, rank: int, warn: Callable[[str], None]) -> None:
+        self.folder, self.keep, self.rank = folder, keep, rank
+        self._warn = warn
+
+    def latest(self) -> Checkpoint | None:
+        """The newest undamaged checkpoint, None where none was saved yet. Raises: CheckpointError: see load_latest."""
+        return load_latest(self.folder, self._warn)
+
+    def save(self, number: int, model: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Save after step `number`; call it on every rank."""
+        if self.rank == 0:
+            save(self.folder, number, model, state, self.keep)
+
+
+def save(folder: Path, number: int, model: Mapping[str, Tensor], state: Mapping[str, Any], keep: int = 2) -> Path:
+    """Write one checkpoint, replacing an earlier one of that number, and remove all but the newest `keep`.
+
+    Args:
+        folder: RUN/checkpoints; has one writer at a time.
+        number: steps done.
+        model: weights by name, on any device.
+        state: what `torch.load(weights_only=True)` can read: tensors, numbers, text, and dicts and lists of them.
+    """
+    if keep < 1:
+        raise ValueError(f"keep must be 1 or more, got {keep}")
+    folder.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(folder)
+    target = folder / f"{number:06d}"
+    aside = folder / f"{_ASIDE}new-{target.name}"
+    aside.mkdir()
+    _write_files(aside, number, {MODEL: _model_bytes(model), STATE: _state_bytes(state)})
+    if target.exists():
+        target.rename(folder / f"{_ASIDE}old-{target.name}")
+    aside.rename(target)
+    _sync_folder(folder)
+    for path in [path for path in _newest_first(folder) if int(path.name) <= number][keep:]:
+        shutil.rmtree(path)
+    _remove_leftovers(folder)
+    return target
+
+
+def load_latest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
+    """The newest undamaged checkpoint in `folder`, or None where there is none at all.
+
+    Raises: CheckpointError: there are checkpoints, and all of them are damaged.
+    """
+    damaged: list[tuple[str, str]] = []
+    for path in _newest_first(folder):
+        fault = _fault(path)
+        if not fault:
+            for name, reason in damaged:
+                warn(f"checkpoint {name} is damaged ({reason}), continuing from {path.name}")
+            model = safetensors.torch.load_file(path / MODEL)
+            return Checkpoint(int(path.name), path, model, torch.load(path / STATE, "cpu", weights_only=True))
+        damaged.append((path.name, fault))
+    if damaged:
+        listed = "; ".join(f"{name}: {reason}" for name, reason in damaged)
+        raise CheckpointError(
+            f"every checkpoint in {folder} is damaged ({listed}): restore one from a copy, "
+            "or delete that folder to start over"
+        )
+    return None
+
+
+def weights_digest(model: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes of all tensors: equal only for bit-for-bit equal weights."""
+    digest = hashlib.sha256()
+    for name in sorted(model):
+        tensor = model[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    numbered = [path for path in folder.glob("*") if path.name.isdecimal() and path.is_dir()]
+    return sorted(numbered, key=lambda path: int(path.name), reverse=True)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    for path in folder.glob(f"{_ASIDE}*"):
+        shutil.rmtree(path)
+
+
+def _model_bytes(model: Mapping[str, Tensor]) -> bytes:
+    # Clones: safetensors refuses tensors that share memory.
+    return safetensors.torch.save({name: tensor.detach().cpu().clone().contiguous() for name, tensor in model.items()})
+
+
+def _state_bytes(state: Mapping[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    return buffer.getvalue()
+
+
+def _write_files(folder: Path, number: int, contents: Mapping[str, bytes]) -> None:
+    files = {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in contents.items()}
+    manifest = {"format_version": FORMAT_VERSION, "number": number, "files": files}
+    for name, data in {**contents, MANIFEST: json.dumps(manifest, indent=1).encode()}.items():
+        with open(folder / name, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _fault(path: Path) -> str:
+    """What is wrong with a checkpoint, in words; empty where nothing is."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_bytes())
+        files = {name: (manifest["files"][name]["bytes"], manifest["files"][name]["sha256"]) for name in (MODEL, STATE)}
+        number, version = manifest["number"], manifest["format_version"]
+    except FileNotFoundError:
+        return f"{MANIFEST} is missing"
+    except (ValueError, KeyError, TypeError):
+        return f"{MANIFEST} cannot be read"
+    if version != FORMAT_VERSION:
+        return f"format version {version}, this program reads {FORMAT_VERSION}"
+    if number != int(path.name):
+        return f"{MANIFEST} is of checkpoint {number}"
+    return next(filter(None, (_file_fault(path / name, *expected) for name, expected in files.items())), "")
+
+
+def _file_fault(file: Path, size_bytes: int, sha256: str) -> str:
+    if not file.exists():
+        return f"{file.name} is missing"
+    if file.stat().st_size != size_bytes:
+        return f"{file.name} has {file.stat().st_size} of {size_bytes} bytes"
+    with open(file, "rb") as opened:
+        if hashlib.file_digest(opened, "sha256").hexdigest() != sha256:
+            return f"{file.name} does not match its checksum"
+    return ""

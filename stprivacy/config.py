@@ -1,0 +1,257 @@
+"""Settings of models and phases: frozen dataclasses that refuse a bad value when they are made."""
+
+import dataclasses
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+Stem = Literal["conv3d", "tubelet_mlp"]
+MaskGradient = Literal["exact", "bounded"]
+Select = Literal["slot", "global"]
+PrivacyObjective = Literal["linear", "bounded"]
+
+
+def _positive(owner: object, *names: str) -> None:
+    for name in names:
+        value = getattr(owner, name)
+        if value <= 0:
+            raise ValueError(f"{name} must be positive, got {value}")
+
+
+def _fraction(owner: object, *names: str) -> None:
+    for name in names:
+        value = getattr(owner, name)
+        if not 0 <= value < 1:
+            raise ValueError(f"{name} must be in [0, 1), got {value}")
+
+
+def check_keep_ratio(keep_ratio: float) -> float:
+    """Give back keep_ratio if it lies in (0, 1]; raise ValueError otherwise."""
+    if not 0 < keep_ratio <= 1:
+        raise ValueError(f"keep_ratio must be in (0, 1], got {keep_ratio}")
+    return keep_ratio
+
+
+def _one_of(owner: object, **choices: Any) -> None:
+    for name, literal in choices.items():
+        value = getattr(owner, name)
+        if value not in get_args(literal):
+            raise ValueError(f"{name} must be one of {', '.join(get_args(literal))}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class ClipConfig:
+    """Geometry of one training clip: T x H x W pixels cut into L x N tubelets (Section 3.1)."""
+
+    frames: int = 16
+    height_px: int = 112
+    width_px: int = 112
+    tubelet_frames: int = 2
+    patch_size: int = 16
+
+    def __post_init__(self) -> None:
+        _positive(self, "frames", "height_px", "width_px", "tubelet_frames", "patch_size")
+        for name, divisor in (
+            ("frames", self.tubelet_frames),
+            ("height_px", self.patch_size),
+            ("width_px", self.patch_size),
+        ):
+            if getattr(self, name) % divisor:
+                raise ValueError(f"{name} must be a multiple of {divisor}, the tubelet's, got {getattr(self, name)}")
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """(L, rows, columns) of the tubelet grid."""
+        return (
+            self.frames // self.tubelet_frames,
+            self.height_px // self.patch_size,
+            self.width_px // self.patch_size,
+        )
+
+    @property
+    def tubelet_values(self) -> int:
+        """Numbers in one tubelet: 3 * tubelet_frames * patch_size^2."""
+        return 3 * self.tubelet_frames * self.patch_size**2
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """STPrivacy's size and named options; the defaults are the paper's (ViT-S, three PSBs, one PAB).
+
+    `stage_depths` are the Transformer layers of each sparsification block, `anonymizer_depth` those of the
+    anonymization block. `normalize_output` divides the output by its training standard deviation.
+    """
+
+    clip: ClipConfig = field(default_factory=ClipConfig)
+    embed_dim: int = 384
+    num_heads: int = 6
+    stage_depths: tuple[int, ...] = (3, 3, 3)
+    anonymizer_depth: int = 3
+    mlp_ratio: float = 4.0
+    keep_ratio: float = 0.7
+    stem: Stem = "conv3d"
+    select: Select = "slot"
+    mask_gradient: MaskGradient = "exact"
+    normalize_output: bool = False
+    drop_path: float = 0.1
+
+    def __post_init__(self) -> None:
+        _positive(self, "embed_dim", "num_heads", "anonymizer_depth", "mlp_ratio")
+        if not self.stage_depths or min(self.stage_depths) < 1:
+            raise ValueError(f"stage_depths must name one or more layers for each stage, got {self.stage_depths}")
+        if self.embed_dim % self.num_heads:
+            raise ValueError(f"embed_dim must be a multiple of num_heads {self.num_heads}, got {self.embed_dim}")
+        if self.embed_dim < 12:
+            raise ValueError(f"embed_dim must be 12 or more, got {self.embed_dim}")
+        check_keep_ratio(self.keep_ratio)
+        _fraction(self, "drop_path")
+        _one_of(self, stem=Stem, select=Select, mask_gradient=MaskGradient)
+
+
+@dataclass(frozen=True)
+class RecognizerConfig:
+    """A video ViT classifier; `mask_aware` ones receive the keep mask, the others see pixels only."""
+
+    embed_dim: int = 384
+    num_heads: int = 6
+    depth: int = 12
+    mlp_ratio: float = 4.0
+    stem: Stem = "conv3d"
+    mask_aware: bool = True
+    mask_gradient: MaskGradient = "exact"
+    drop_path: float = 0.1
+
+    def __post_init__(self) -> None:
+        _positive(self, "embed_dim", "num_heads", "depth", "mlp_ratio")
+        if self.embed_dim % self.num_heads:
+            raise ValueError(f"embed_dim must be a multiple of num_heads {self.num_heads}, got {self.embed_dim}")
+        _fraction(self, "drop_path")
+        _one_of(self, stem=Stem, mask_gradient=MaskGradient)
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Training augmentation: random resized crop (area scale and aspect ranges) and horizontal flip.
+
+    A mirror changes "walk left" into "walk right": set `flip_probability` to 0 where sides matter.
+    """
+
+    crop_scale: tuple[float, float] = (0.5, 1.0)
+    crop_aspect: tuple[float, float] = (0.75, 4 / 3)
+    flip_probability: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("crop_scale", "crop_aspect"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high or (name == "crop_scale" and high > 1):
+                raise ValueError(f"{name} must be a rising range of positive numbers (areas at most 1), got {low, high}")
+        if not 0 <= self.flip_probability <= 1:
+            raise ValueError(f"flip_probability must be in [0, 1], got {self.flip_probability}")
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """AdamW with linear warm-up and cosine decay; the rate is `learning_rate` * batch_size / 512 (Section 4.3).
+
+    `backbone_rate_scale` multiplies the rate of everything but the predictors and heads, and
+    `backbone_freeze_epochs` holds it still at first (the practice of the DynamicViT family).
+    """
+
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    warmup_epochs: float = 0.0
+    clip_gradient_norm: float = 1.0
+    backbone_rate_scale: float = 1.0
+    backbone_freeze_epochs: int = 0
+
+    def __post_init__(self) -> None:
+        _positive(self, "learning_rate", "clip_gradient_norm", "backbone_rate_scale")
+        for name in ("weight_decay", "warmup_epochs", "backbone_freeze_epochs"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class PhaseConfig:
+    """How long and how a phase trains. `batch_size` is the global one, over all workers."""
+
+    epochs: int = 80
+    batch_size: int = 64
+    max_steps: int = 0  # 0: no limit but the epochs
+    accumulate_steps: int = 1
+    checkpoint_every_steps: int = 200
+    keep_checkpoints: int = 2
+    amp: bool = False
+    compile: bool = False
+    optim: OptimConfig = field(default_factory=OptimConfig)
+
+    def __post_init__(self) -> None:
+        _positive(self, "epochs", "batch_size", "accumulate_steps", "checkpoint_every_steps", "keep_checkpoints")
+        if self.max_steps < 0:
+            raise ValueError(f"max_steps must not be negative, got {self.max_steps}")
+        if self.keep_checkpoints < 2:
+            raise ValueError("keep_checkpoints must be 2 or more: a damaged newest one falls back to the one before")
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of Eqs 12 and 13. `lambda_sparsification` and `lambda_reconstruction` are not the paper's (1 and 0)."""
+
+    lambda_action: float = 0.5
+    lambda_privacy: float = 0.5
+    privacy_objective: PrivacyObjective = "linear"
+    lambda_sparsification: float = 1.0
+    lambda_reconstruction: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("lambda_action", "lambda_privacy", "lambda_sparsification", "lambda_reconstruction"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        _one_of(self, privacy_objective=PrivacyObjective)
+
+
+@dataclass(frozen=True)
+class TestViewsConfig:
+    """Test views whose predictions are averaged: `clips` in time x `crops` along the long side (Section 4.2)."""
+
+    __test__ = False  # not a pytest class
+
+    clips: int = 5
+    crops: int = 3
+
+    def __post_init__(self) -> None:
+        _positive(self, "clips", "crops")
+
+
+Config = TypeVar("Config")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A configuration as plain dicts, lists and numbers, ready for JSON."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(cls: type[Config], values: Mapping[str, Any], where: str = "") -> Config:
+    """Build the configuration class `cls` from plain values, as `to_dict` gives them.
+
+    Raises: ValueError: a key that `cls` does not have (the message lists those it has), or a bad value.
+    """
+    hints = get_type_hints(cls)
+    known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise ValueError(f"unknown setting {where}{key}; {cls.__name__} has: {', '.join(known)}")
+    return cls(**{key: _build(hints[key], value, f"{where}{key}.") for key, value in values.items()})
+
+
+def _build(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        return from_dict(hint, value, where)  # type: ignore[arg-type]
+    if get_origin(hint) is tuple and isinstance(value, list):
+        items = get_args(hint)
+        inner = [items[0]] * len(value) if len(items) == 2 and items[1] is Ellipsis else items
+        return tuple(_build(item_hint, item, where) for item_hint, item in zip(inner, value, strict=True))
+    if isinstance(hint, types.UnionType):
+        return next((_build(arm, value, where) for arm in get_args(hint) if dataclasses.is_dataclass(arm)), value)
+    return value

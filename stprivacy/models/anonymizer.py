@@ -1,0 +1,124 @@
+"""STPrivacy: sparsification blocks that abandon tubelets, an anonymization block that rewrites the rest."""
+
+from itertools import repeat
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from stprivacy.anonymized import Anonymized
+from stprivacy.config import ModelConfig, check_keep_ratio
+from stprivacy.models.embedding import PositionEmbedding, grid_of, make_embedding, slots_of
+from stprivacy.models.sparsifier import RetainPredictor, gumbel_keep, select_tokens, stage_count
+from stprivacy.models.transformer import Layer, branch_scales, initialise, run_layers
+from stprivacy.noise import Noise
+from stprivacy.tubelets import from_tubelets
+
+
+class STPrivacy(nn.Module):
+    """The paper's transformation of a video (Figure 2).
+
+    In training, masks are sampled (Eq 6) and pruned tokens stay in the batch, hidden by masked attention (Eqs 8-10);
+    nothing in the video is zeroed. In evaluation the most probable tokens of every stage are kept, the others leave
+    the computation, and their tubelets are exactly 0: the cost falls with the keep ratio.
+    """
+
+    output_std: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim = config.embed_dim
+        self.embedding = make_embedding(config.stem, config.clip, dim)
+        self.position = PositionEmbedding(config.clip.grid, dim)
+        self.stages = nn.ModuleList(self._layers(depth) for depth in config.stage_depths)
+        self.predictors = nn.ModuleList(RetainPredictor(dim) for _ in config.stage_depths)
+        self.anonymization = self._layers(config.anonymizer_depth)
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.head = nn.Linear(dim, config.clip.tubelet_values)  # Eq 11: a single linear layer, no activation
+        self.apply(initialise)
+        self.register_buffer("output_std", torch.zeros(()))
+
+    def _layers(self, depth: int) -> nn.ModuleList:
+        c = self.config
+        return nn.ModuleList(Layer(c.embed_dim, c.num_heads, c.mlp_ratio, c.mask_gradient) for _ in range(depth))
+
+    def forward(self, video: Tensor, keep_ratio: float | None = None, noise: Noise = Noise()) -> Anonymized:
+        """Transform a batch.
+
+        Args: video [b 3 t h w], normalised, any size that the tubelet divides; keep_ratio: alpha of each stage in
+        (0, 1], in place of the configured one (in evaluation; in training the loss of Eq 7 sets it); noise: where the
+        Gumbel and stochastic-depth draws of training come from. Raises: ValueError: a size or ratio that cannot be.
+        """
+        return self.features(video, keep_ratio, noise)[0]
+
+    def features(
+        self, video: Tensor, keep_ratio: float | None = None, noise: Noise = Noise()
+    ) -> tuple[Anonymized, Tensor, Tensor]:
+        """`forward`, and the last tokens [b k d] with their keep mask [b k], for phase 1's classification head."""
+        ratio = check_keep_ratio(self.config.keep_ratio if keep_ratio is None else keep_ratio)
+        grid = grid_of(video, self.config.clip)
+        x = self.embedding(video) + self.position(grid)  # b n d
+        return self._train(x, grid, noise) if self.training else self._eval(x, grid, ratio)
+
+    def _train(
+        self, x: Tensor, grid: tuple[int, int, int], noise: Noise
+    ) -> tuple[Anonymized, Tensor, Tensor]:
+        batch, tokens, _ = x.shape
+        depth = sum(self.config.stage_depths) + self.config.anonymizer_depth
+        scales = branch_scales(noise, x, depth, self.config.drop_path)
+        slots = slots_of(grid, batch, x.device)
+        uniform = noise.uniform("gumbel", batch, len(self.stages), tokens, 2).to(x.device)
+        keep = x.new_ones(batch, tokens)
+        stage_keeps = []
+        for stage, (layers, predictor) in enumerate(zip(self.stages, self.predictors, strict=True)):
+            # All tokens are there before the first prune: plain attention is Eq 10 then.
+            x = run_layers(layers, x, keep if stage else None, scales)
+            keep = keep * gumbel_keep(predictor(x, keep, slots, grid[0]), uniform[:, stage])
+            # Everything below uses the mask through the tensor that is returned: its gradient there is the whole one.
+            stage_keeps.append(rearrange(keep, "b (l n) -> b l n", l=grid[0]))
+            keep = rearrange(stage_keeps[-1], "b l n -> b (l n)")
+        x = self.norm(run_layers(self.anonymization, x, keep, scales))
+        video = self._to_video(self.head(x), grid, keep)
+        return Anonymized(video, stage_keeps[-1], tuple(stage_keeps)), x, keep
+
+    def _eval(self, x: Tensor, grid: tuple[int, int, int], ratio: float) -> tuple[Anonymized, Tensor, Tensor]:
+        batch, tokens, _ = x.shape
+        slots = slots_of(grid, batch, x.device)
+        places = torch.arange(tokens, device=x.device).expand(batch, -1)
+        per_slot = self.config.select == "slot"
+        stage_keeps = []
+        for stage, (layers, predictor) in enumerate(zip(self.stages, self.predictors, strict=True), start=1):
+            x = run_layers(layers, x, None, repeat(None))
+            log_z = predictor(x, x.new_ones(x.shape[:2]), slots, grid[0])
+            count = stage_count(tokens // grid[0] if per_slot else tokens, ratio, stage)
+            chosen = select_tokens(log_z, slots, grid[0], count, self.config.select)
+            x = x.gather(1, chosen.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
+            slots, places = slots.gather(1, chosen), places.gather(1, chosen)
+            keep = x.new_zeros(batch, tokens).scatter_(1, places, 1.0)
+            stage_keeps.append(rearrange(keep, "b (l n) -> b l n", l=grid[0]))
+        x = self.norm(run_layers(self.anonymization, x, None, repeat(None)))
+        values = self.head(x)
+        canvas = values.new_zeros(batch, tokens, values.shape[-1])
+        canvas = canvas.scatter(1, places.unsqueeze(-1).expand_as(values), values)
+        video = self._to_video(canvas, grid, keep)
+        return Anonymized(video, stage_keeps[-1], tuple(stage_keeps)), x, x.new_ones(x.shape[:2])
+
+    def _to_video(self, values: Tensor, grid: tuple[int, int, int], keep: Tensor) -> Tensor:
+        """Tubelet values [b n v] as a video, divided by their training standard deviation where that is set."""
+        if self.config.normalize_output:
+            if self.training:
+                self._track_std(values.detach(), keep.detach())
+            values = values / torch.where(self.output_std > 0, self.output_std, 1.0)
+        return from_tubelets(values, grid, self.config.clip.tubelet_frames, self.config.clip.patch_size)
+
+    @torch.no_grad()
+    def _track_std(self, values: Tensor, keep: Tensor) -> None:
+        """Exponential mean of the kept values' standard deviation; the first batch sets it."""
+        kept = values.float()[keep > 0.5]
+        if kept.numel() < 2:
+            return
+        std = kept.std()
+        momentum = 0.99 if self.output_std > 0 else 0.0
+        self.output_std.mul_(momentum).add_(std * (1 - momentum))
+

@@ -1,0 +1,71 @@
+"""PCA-whitened tubelets: the input of the attacker that undoes a low-rank output layer."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from stprivacy.config import ClipConfig
+from stprivacy.tubelets import to_tubelets
+
+
+class WhitenedEmbedding(nn.Module):
+    """Principal components of tubelets scaled to variance 1, then a two-layer MLP."""
+
+    mean: Tensor
+    directions: Tensor
+
+    def __init__(self, clip: ClipConfig, components: int, embed_dim: int) -> None:
+        super().__init__()
+        self.clip = clip
+        components = min(components, clip.tubelet_values)
+        self.register_buffer("mean", torch.zeros(clip.tubelet_values))
+        self.register_buffer("directions", torch.zeros(clip.tubelet_values, components))
+        self.proj = nn.Sequential(
+            nn.Linear(components, 2 * embed_dim), nn.GELU(), nn.Linear(2 * embed_dim, embed_dim)
+        )
+
+    def forward(self, video: Tensor) -> Tensor:
+        """Tokens of a video: [b 3 t h w] -> [b n d]."""
+        tubelets = to_tubelets(video, self.clip.tubelet_frames, self.clip.patch_size)
+        return self.proj((tubelets - self.mean) @ self.directions)  # type: ignore[no-any-return]
+
+    def fit(self, moments: "Moments") -> None:
+        """Set the projection from tubelet moments; directions of next to no variance are left out (zero)."""
+        covariance, mean = moments.covariance()
+        values, vectors = torch.linalg.eigh(covariance)
+        values, vectors = values.flip(0)[: self.directions.shape[1]], vectors.flip(1)[:, : self.directions.shape[1]]
+        # Below single precision's resolution of the output, a direction holds rounding noise alone.
+        scale = torch.where(values > values[0] * 1e-9, values.clamp_min(1e-30).rsqrt(), 0.0)
+        self.mean.copy_(mean)
+        self.directions.copy_(vectors * scale)
+
+
+class Moments:
+    """Count, sum and sum of products of kept tubelets, in double precision, addable over workers."""
+
+    def __init__(self, clip: ClipConfig, device: torch.device) -> None:
+        self.clip = clip
+        size = clip.tubelet_values
+        self.count = torch.zeros(1, dtype=torch.float64, device=device)
+        self.total = torch.zeros(size, dtype=torch.float64, device=device)
+        self.products = torch.zeros(size, size, dtype=torch.float64, device=device)
+
+    def add(self, video: Tensor, keep: Tensor) -> None:
+        """Take in the kept tubelets of video [b 3 t h w], keep [b l n]."""
+        tubelets = to_tubelets(video, self.clip.tubelet_frames, self.clip.patch_size)
+        kept = tubelets[keep.flatten(1) > 0.5].double()
+        self.count += kept.shape[0]
+        self.total += kept.sum(0)
+        self.products += kept.T @ kept
+
+    def reduce(self, add_up: Callable[[Tensor], Tensor]) -> None:
+        """Replace the moments by their sums over workers."""
+        self.count, self.total, self.products = (add_up(part) for part in (self.count, self.total, self.products))
+
+    def covariance(self) -> tuple[Tensor, Tensor]:
+        """Covariance [v v] and mean [v]. Raises: ValueError: fewer than two tubelets were taken in."""
+        if self.count < 2:
+            raise ValueError("whitening needs at least two kept tubelets, and the training split gave none")
+        mean = self.total / self.count
+        return self.products / self.count - torch.outer(mean, mean), mean

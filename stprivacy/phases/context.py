@@ -1,0 +1,96 @@
+"""What a training phase needs from its launcher, as Protocols: phases know no Ray and no storage format."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The share of one global batch that falls to this worker.
+
+    video [b c t h w] float, normalised; action [b] int64; privacy [b p] float in {0, 1}; clip_index [b] int64,
+    the clip's position in its split, which keys its randomness; weight: this share's part of the global mean
+    times the world size, so that averaging gradients over workers gives the mean over the global batch
+    (0 where the share was empty and another clip stands in: every worker must take part in each reduction).
+    """
+
+    video: Tensor
+    action: Tensor
+    privacy: Tensor
+    clip_index: Tensor
+    weight: float
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on another device."""
+        return Batch(
+            self.video.to(device, non_blocking=True),
+            self.action.to(device, non_blocking=True),
+            self.privacy.to(device, non_blocking=True),
+            self.clip_index,
+            self.weight,
+        )
+
+    def split(self, parts: int) -> "list[Batch]":
+        """Up to `parts` consecutive pieces whose weights add up to this batch's."""
+        count = len(self.action)
+        size = math.ceil(count / parts)
+        return [
+            Batch(
+                self.video[first : first + size],
+                self.action[first : first + size],
+                self.privacy[first : first + size],
+                self.clip_index[first : first + size],
+                self.weight * min(size, count - first) / count,
+            )
+            for first in range(0, count, size)
+        ]
+
+
+class ClipSource(Protocol):
+    """A data set split as training input and as test views."""
+
+    action_names: Sequence[str]
+    attribute_names: Sequence[str]
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """Global batches in an epoch; the last one may be smaller."""
+
+    def train_batches(self, epoch: int, first_step: int, batch_size: int) -> Iterator[Batch]:
+        """This worker's shares of the epoch's batches from `first_step` on, augmented."""
+
+    def test_size(self) -> int:
+        """Videos in the test split."""
+
+    def test_batches(self, batch_videos: int) -> Iterator[tuple[Batch, int]]:
+        """This worker's test videos (every world_size-th), each as V consecutive rows of views; and V."""
+
+
+class PhaseContext(Protocol):
+    """The worker's place in the group, and its way to tell the outside how far it is."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """The module for forward passes whose gradients are averaged over the workers (DDP)."""
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Elementwise sum over the workers."""
+
+    def gather(self, rows: Tensor) -> list[Tensor]:
+        """Every worker's tensor in rank order; lengths may differ."""
+
+    def rewind(self, phase: str, step: int) -> None:
+        """Forget reports of the phase after `step`: it goes on from a checkpoint made there."""
+
+    def progress(self, phase: str, step: int, total_steps: int, clips: int) -> None:
+        """Tell how far the phase is: called after every step; `clips` processed by all workers in it."""
+
+    def report(self, phase: str, step: int, metrics: Mapping[str, float]) -> None:
+        """Keep metrics of a step in the run's history; each (phase, step) once, however often it is restarted."""

@@ -1,0 +1,82 @@
+"""Phase 1, initialization: STPrivacy learns to sparsify and to recognise actions by itself (Eq 12)."""
+
+from torch import Tensor, nn
+
+from stprivacy.anonymized import Anonymized
+from stprivacy.checkpoint import CheckpointStore
+from stprivacy.config import LossConfig, PhaseConfig
+from stprivacy.losses import action_loss, initialization_loss, reconstruction_loss, sparsification_loss
+from stprivacy.models.anonymizer import STPrivacy
+from stprivacy.models.embedding import grid_of
+from stprivacy.models.recognizer import masked_mean
+from stprivacy.noise import ClipNoise, Noise
+from stprivacy.phases.context import Batch, ClipSource, PhaseContext
+from stprivacy.phases.learner import Learner
+from stprivacy.phases.loop import PhaseLoop
+from stprivacy.phases.statistics import mask_statistics, watch_masks
+from stprivacy.tubelets import expand_keep
+
+
+class SelfRecognizer(nn.Module):
+    """STPrivacy with a classification head on the masked mean of its last tokens (L'_Action)."""
+
+    def __init__(self, anonymizer: STPrivacy, num_actions: int) -> None:
+        super().__init__()
+        self.anonymizer = anonymizer
+        self.classifier = nn.Linear(anonymizer.config.embed_dim, num_actions)
+
+    def forward(self, video: Tensor, noise: Noise) -> tuple[Anonymized, Tensor]:
+        """video [b 3 t h w] -> the transformed batch and action logits [b c]."""
+        anonymized, tokens, keep = self.anonymizer.features(video, noise=noise)
+        return anonymized, self.classifier(masked_mean(tokens, keep))
+
+
+class InitializationPhase:
+    """Minimises L_Spars + L'_Action. A reconstruction term, not the paper's, may be added for the output layer."""
+
+    name = "init"
+
+    def __init__(
+        self, anonymizer: STPrivacy, num_actions: int, losses: LossConfig, settings: PhaseConfig, context: PhaseContext
+    ) -> None:
+        # Without a reconstruction term nothing here trains the output layer: it must not wait for a gradient.
+        anonymizer.head.requires_grad_(losses.lambda_reconstruction > 0)
+        self.losses = losses
+        self.clip = anonymizer.config.clip
+        self.keep_ratio = anonymizer.config.keep_ratio
+        self.learner = Learner("self_recognizer", SelfRecognizer(anonymizer, num_actions), settings, context)
+        self.learners = (self.learner,)
+
+    def backward(self, share: Batch, noise: ClipNoise) -> dict[str, Tensor]:
+        """One share of a batch: Eq 12."""
+        anonymized, logits = self.learner(share.video, noise.scoped("anonymizer"))
+        watch_masks(anonymized)
+        sparsification = sparsification_loss(anonymized.stage_keeps, self.keep_ratio)
+        action = action_loss(logits, share.action)
+        loss = initialization_loss(sparsification, action, self.losses)  # Eq 12
+        terms = {"loss_sparsification": sparsification, "loss_action": action}
+        if self.losses.lambda_reconstruction:
+            keep = expand_keep(
+                anonymized.keep.detach(), grid_of(share.video, self.clip), self.clip.tubelet_frames, self.clip.patch_size
+            )
+            terms["loss_reconstruction"] = reconstruction_loss(anonymized.video, share.video, keep)
+            loss = loss + self.losses.lambda_reconstruction * terms["loss_reconstruction"]
+        (loss * share.weight).backward()
+        return {name: term.detach() for name, term in terms.items()} | mask_statistics(anonymized)
+
+
+def initialize(
+    anonymizer: STPrivacy,
+    data: ClipSource,
+    losses: LossConfig,
+    settings: PhaseConfig,
+    context: PhaseContext,
+    store: CheckpointStore,
+    seed: int,
+) -> dict[str, float]:
+    """Run phase 1 on `anonymizer` in place; gives back the mean loss terms and statistics of the last epoch."""
+    phase = InitializationPhase(anonymizer, len(data.action_names), losses, settings, context)
+    try:
+        return PhaseLoop(phase, settings, data, context, store, seed).run()
+    finally:
+        anonymizer.head.requires_grad_(True)

@@ -1,0 +1,76 @@
+"""A module in training: its data-parallel wrapper, its optimizer, and the guard before every step."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.parallel import DistributedDataParallel
+
+from stprivacy.config import PhaseConfig
+from stprivacy.optim import learning_rate, make_optimizer, set_learning_rate
+from stprivacy.phases.context import PhaseContext
+
+
+class NonFiniteError(FloatingPointError):
+    """A loss or gradient that is not a number: training stopped before the step that would have used it."""
+
+
+class Learner:
+    """`module` trained on its own loss. Calling it runs the data-parallel forward pass."""
+
+    def __init__(self, name: str, module: nn.Module, settings: PhaseConfig, context: PhaseContext) -> None:
+        self.name = name
+        self.module = module.to(context.device).train()
+        if settings.compile:
+            self.module.compile()
+        self.optimizer = make_optimizer(self.module, settings.optim)
+        self._parallel = context.wrap(self.module)
+        self._settings = settings
+        self._device = context.device.type
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with self._autocast():
+            return self._parallel(*args, **kwargs)
+
+    def frozen(self, *args: Any, **kwargs: Any) -> Any:
+        """A forward pass through which gradients reach the inputs and not the weights."""
+        weights = {name: parameter.detach() for name, parameter in self.module.named_parameters()}
+        with self._autocast():
+            return functional_call(self.module, weights, args, kwargs)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self._device, torch.bfloat16, enabled=self._settings.amp)
+
+    @contextmanager
+    def accumulating(self, more_to_come: bool) -> Iterator[None]:
+        """Leave the reduction over workers to the last backward pass of a step."""
+        wait = more_to_come and isinstance(self._parallel, DistributedDataParallel)
+        with self._parallel.no_sync() if wait else nullcontext():
+            yield
+
+    def update(self, phase: str, step: int, total_steps: int, steps_per_epoch: int) -> Tensor:
+        """One optimizer step on the accumulated gradient, clipped; gives back the norm before the clip.
+
+        Raises: NonFiniteError: the norm is not finite; nothing was changed.
+        """
+        optim = self._settings.optim
+        norm = nn.utils.clip_grad_norm_(self.module.parameters(), optim.clip_gradient_norm)
+        check_finite(phase, step, {f"gradient norm of the {self.name}": norm})
+        rate = learning_rate(optim, self._settings.batch_size, step, total_steps, steps_per_epoch)
+        set_learning_rate(self.optimizer, optim, rate, step // steps_per_epoch)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return norm
+
+
+def check_finite(phase: str, step: int, terms: dict[str, Tensor]) -> None:
+    """Raise NonFiniteError naming the first term that is not finite."""
+    for name, value in terms.items():
+        if not torch.isfinite(value).all():
+            raise NonFiniteError(
+                f"phase {phase}, step {step}: {name} is {value.item()}; no weights were changed. "
+                "Lower the learning rate or lambda_privacy, or use privacy_objective=bounded, mask_gradient=bounded"
+            )

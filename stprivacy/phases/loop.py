@@ -1,0 +1,120 @@
+"""The loop that all three phases share: epochs, steps, resuming, checkpoints and reports."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from stprivacy.checkpoint import CheckpointStore
+from stprivacy.config import PhaseConfig
+from stprivacy.noise import ClipNoise, derived_seed
+from stprivacy.phases.context import Batch, ClipSource, PhaseContext
+from stprivacy.phases.learner import Learner, check_finite
+
+
+class Phase(Protocol):
+    """One phase of the method: who learns, and from which losses."""
+
+    name: str
+    learners: Sequence[Learner]
+
+    def backward(self, share: Batch, noise: ClipNoise) -> dict[str, Tensor]:
+        """Forward and backward passes over one share of a batch; gives back its loss terms and statistics."""
+
+
+class PhaseLoop:
+    """Runs a phase from wherever its newest checkpoint is to its end."""
+
+    def __init__(
+        self, phase: Phase, settings: PhaseConfig, data: ClipSource, context: PhaseContext, store: CheckpointStore,
+        seed: int,
+    ) -> None:
+        self.phase, self.settings, self.data, self.context, self.store = phase, settings, data, context, store
+        self.seed = derived_seed(seed, phase.name)
+        self.steps_per_epoch = data.steps_per_epoch(settings.batch_size)
+        self.total_steps = settings.epochs * self.steps_per_epoch
+        if settings.max_steps:
+            self.total_steps = min(self.total_steps, settings.max_steps)
+        self._sums: dict[str, float] = {}
+        self._summed_steps = 0
+
+    def run(self) -> dict[str, float]:
+        """Train to the end; gives back the mean terms of the last epoch."""
+        step = self.resume()
+        last_report: dict[str, float] = {}
+        while step < self.total_steps:
+            epoch, first = divmod(step, self.steps_per_epoch)
+            for batch in self.data.train_batches(epoch, first, self.settings.batch_size):
+                self._step(batch, epoch, step)
+                step += 1
+                if step % self.steps_per_epoch == 0 or step == self.total_steps:
+                    last_report = self._report(step)
+                if step % self.settings.checkpoint_every_steps == 0 or step == self.total_steps:
+                    self.store.save(step, self._weights(), self._state())
+                if step == self.total_steps:
+                    break
+        return last_report
+
+    def _step(self, batch: Batch, epoch: int, step: int) -> None:
+        phase = self.phase
+        shares = batch.to(self.context.device).split(self.settings.accumulate_steps)
+        weighted: dict[str, Tensor] = {}
+        for index, share in enumerate(shares):
+            noise = ClipNoise(self.seed, epoch, share.clip_index.tolist())
+            terms = self._backward(share, noise, more_to_come=index + 1 < len(shares))
+            for name, value in terms.items():
+                weighted[name] = weighted.get(name, torch.zeros_like(value)) + value * share.weight
+        means = self.context.sum(torch.stack(list(weighted.values()))) / self.context.world_size
+        terms = dict(zip(weighted, means, strict=True))
+        # The same numbers on every worker: all of them stop, or none.
+        check_finite(phase.name, step, terms)
+        for learner in phase.learners:
+            norm = learner.update(phase.name, step, self.total_steps, self.steps_per_epoch)
+            terms[f"gradient_norm_{learner.name}"] = norm
+        for name, value in terms.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value.item()
+        self._summed_steps += 1
+        self.context.progress(phase.name, step + 1, self.total_steps, self.settings.batch_size)
+
+    def _backward(self, share: Batch, noise: ClipNoise, more_to_come: bool) -> dict[str, Tensor]:
+        with ExitStack() as stack:
+            for learner in self.phase.learners:
+                stack.enter_context(learner.accumulating(more_to_come))
+            return self.phase.backward(share, noise)
+
+    def _report(self, step: int) -> dict[str, float]:
+        means = {name: total / self._summed_steps for name, total in self._sums.items()}
+        self._sums, self._summed_steps = {}, 0
+        self.context.report(self.phase.name, step, means)
+        return means
+
+    def resume(self) -> int:
+        """Load the newest checkpoint that is whole; gives back the step to go on from."""
+        checkpoint = self.store.latest()
+        if checkpoint is None:
+            return 0
+        for learner in self.phase.learners:
+            prefix = f"{learner.name}."
+            weights = {key.removeprefix(prefix): x for key, x in checkpoint.model.items() if key.startswith(prefix)}
+            learner.module.load_state_dict(weights)
+            learner.optimizer.load_state_dict(checkpoint.state["optimizers"][learner.name])
+        self._sums, self._summed_steps = dict(checkpoint.state["sums"]), checkpoint.state["summed_steps"]
+        self.context.rewind(self.phase.name, checkpoint.number)
+        return checkpoint.number
+
+    def _weights(self) -> dict[str, Tensor]:
+        return collect_weights({learner.name: learner.module for learner in self.phase.learners})
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "optimizers": {learner.name: learner.optimizer.state_dict() for learner in self.phase.learners},
+            "sums": self._sums,
+            "summed_steps": self._summed_steps,
+        }
+
+
+def collect_weights(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """State of several modules in one flat dict, each key led by its module's name."""
+    return {f"{name}.{key}": value for name, module in modules.items() for key, value in module.state_dict().items()}
