@@ -1,0 +1,1 @@
+"""Command lines: parse, pick a recipe, call, print."""

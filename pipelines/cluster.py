@@ -1,0 +1,75 @@
+"""One way to reach Ray: the cluster that a job was submitted to, or a small Ray inside this process tree."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Read by Ray when its modules are imported or its processes start: they must be set before ray.init.
+SETTINGS = {
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    # Version 2 starts 32 footer readers for every execution: 16-20 s where this one takes half a second.
+    "RAY_DATA_USE_DATASOURCE_V2": "0",
+    # Without a limit, a collective whose peer has died waits forever.
+    "RAY_TRAIN_COLLECTIVE_TIMEOUT_S": "300",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+# A node that can be reclaimed needs the watcher; a laptop saves an actor.
+LOCAL_SETTINGS = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
+QUIET_SETTINGS = {"RAY_DATA_DISABLE_PROGRESS_BARS": "1", "RAY_DATA_LOG_LEVEL": "ERROR", "RAY_DEDUP_LOGS": "0"}
+
+
+def start(*, verbose: bool = False, num_cpus: int | None = None) -> None:
+    """Connect to Ray once per process; later calls do nothing.
+
+    Under `ray job submit`, or where RAY_ADDRESS names a cluster, connects to it; otherwise starts an embedded Ray of
+    `num_cpus` logical CPUs (default: the machine's, at least 4, so that two workers and their helpers fit) without
+    dashboard, which ends with this process. Worker processes find `stprivacy` and `pipelines` wherever the driver
+    runs. Ray's own messages and progress bars are shown with `verbose` only.
+    """
+    address = os.environ.get("RAY_ADDRESS", "")
+    _set_environment(local=not address, verbose=verbose)
+    import ray  # after the environment: Ray reads part of it on import
+
+    if ray.is_initialized():
+        return
+    level = logging.INFO if verbose else logging.ERROR
+    if not verbose:
+        _silence()
+    if address:
+        ray.init(address=address, logging_level=level, log_to_driver=verbose)
+        return
+    ray.init(
+        address="local",  # never a stranger's cluster that happens to run on this machine
+        num_cpus=num_cpus or max(4, os.cpu_count() or 1),
+        include_dashboard=False,
+        logging_level=level,
+        log_to_driver=verbose,
+    )
+
+
+def stop() -> None:
+    """Leave the cluster; an embedded Ray ends. Does nothing when none was started."""
+    import ray
+
+    ray.shutdown()
+
+
+def _set_environment(*, local: bool, verbose: bool) -> None:
+    settings = SETTINGS | (LOCAL_SETTINGS if local else {}) | ({} if verbose else QUIET_SETTINGS)
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
+    paths = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))
+
+
+def _silence() -> None:
+    for name in ("ray", "ray.data", "ray.train", "ray.tune"):
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,0 +1,177 @@
+"""The command lines of the three phases: options from the recipe's configuration, one run, its result printed."""
+
+import argparse
+import sys
+from dataclasses import dataclass, field, fields, make_dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from pipelines import cluster
+from pipelines.progress import Progress
+from pipelines.recipes import RECIPES
+from pipelines.runs import PhaseName, RunConfig, read_config
+from pipelines.tracking import Tracker, default_tracking_uri
+from pipelines.train.launch import launch
+from pipelines.train.runs import RunRequest
+from stprivacy.anonymizers import AnonymizerName
+from stprivacy.config import (
+    AugmentConfig,
+    LossConfig,
+    ModelConfig,
+    PhaseConfig,
+    PrivacyObjective,
+    RecognizerConfig,
+    TestViewsConfig,
+    to_dict,
+)
+
+
+@dataclass(frozen=True)
+class LaunchOptions:
+    """What a run runs on and where it is tracked."""
+
+    workers: int = 2  # Ray Train workers, each one process with one CPU or GPU
+    use_gpu: bool = False  # one GPU for each worker, and NCCL instead of gloo
+    verbose: bool = False  # show Ray's own messages
+    tracking_uri: str = ""  # MLflow store; by default mlflow.db beside the run's folder
+    group: str = ""  # name of the parent run in MLflow; by default that of the folder that holds the run
+    max_failures: int = 3  # how often a group of which a worker died is started again
+
+
+@dataclass(frozen=True)
+class InitOptions:
+    """What decides an initialised network."""
+
+    model: ModelConfig
+    train: PhaseConfig
+    augment: AugmentConfig
+    lambda_sparsification: float  # weight of L_Spars; the paper's is 1
+    lambda_reconstruction: float  # weight of a masked reconstruction; the paper has none
+    seed: int  # of the weights, the order of the clips, their augmentation and the mask noise
+    prefetch_batches: int  # batches read ahead by one thread
+
+
+@dataclass(frozen=True)
+class AdversarialOptions:
+    """What decides an anonymizer, besides the network it starts from."""
+
+    recognizer: RecognizerConfig
+    train: PhaseConfig
+    augment: AugmentConfig
+    lambda_sparsification: float  # weight of L_Spars; the paper's is 1
+    lambda_action: float  # weight of L_Action in Eq 13
+    lambda_privacy: float  # weight of L_Privacy in Eq 13
+    privacy_objective: PrivacyObjective  # linear is the paper's; bounded caps each term at log 2
+    seed: int  # of the recognizers' weights, the order of the clips, their augmentation and the mask noise
+    prefetch_batches: int  # batches read ahead by one thread
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """What decides an evaluation, besides the anonymizer."""
+
+    anonymizer: AnonymizerName
+    recognizer: RecognizerConfig
+    train: PhaseConfig
+    augment: AugmentConfig
+    views: TestViewsConfig
+    deploy_keep_ratio: float  # share of tubelets kept by each stage at deployment; by default the trained one
+    whitened_components: int  # principal components that the whitened attacker sees
+    label: str  # name of the row in tables; by default the anonymizer's
+    seed: int  # of the recognizers' weights, the order of the clips and their augmentation
+    prefetch_batches: int  # batches read ahead by one thread
+
+
+OPTIONS: dict[PhaseName, Any] = {
+    "init": InitOptions,
+    "adversarial": AdversarialOptions,
+    "evaluate": EvaluateOptions,
+}
+_LOSS_FIELDS = {f.name for f in fields(LossConfig)}
+
+
+def phase_command(phase: PhaseName, description: str | None) -> None:
+    """Parse the command line of a phase, run it and print its result.
+
+    A fault that the user can mend ends the process with status 1 and one line that says what and where.
+    """
+    try:
+        base = _base(phase)
+        arguments = _parse(phase, base, description)
+        result = _run(_configured(base, arguments), arguments.out.resolve(), arguments.where)
+    except (ValueError, RuntimeError, OSError) as error:
+        sys.exit(f"error: {error}")
+    for name, value in result.items():
+        print(f"{name:<44} {value:.4g}" if isinstance(value, float) else f"{name:<44} {value}")
+    print(f"\n{arguments.out}: result.json, checkpoints, metrics.jsonl")
+
+
+def _base(phase: PhaseName) -> RunConfig:
+    """The recipe's configuration of the phase, with the model of the run that --from names."""
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--recipe", choices=sorted(RECIPES))
+    early.add_argument("--from", dest="from_run", type=Path)
+    known, _ = early.parse_known_args()
+    if known.from_run is None:
+        return RECIPES[known.recipe or "demo"]().of(phase)
+    source = read_config(known.from_run)
+    base = RECIPES[known.recipe or source.recipe]().of(phase)
+    return replace(
+        base,
+        from_run=str(known.from_run.resolve()),
+        model=source.model,
+        losses=source.losses if phase == "evaluate" else base.losses,
+        deploy_keep_ratio=source.model.keep_ratio,
+    )
+
+
+def _parse(phase: PhaseName, base: RunConfig, description: str | None) -> Any:
+    values = {**{f.name: getattr(base, f.name) for f in fields(base)}, **vars(base.losses)}
+    options = OPTIONS[phase](**{f.name: values[f.name] for f in fields(OPTIONS[phase])})
+    source: Any = Annotated[
+        Path | None, tyro.conf.arg(name="from", help="folder of the run whose anonymizer to start from or to test")
+    ]
+    arguments = make_dataclass(
+        "Arguments",
+        [
+            ("data", Annotated[Path, tyro.conf.arg(help="ingested data set")]),
+            ("out", Annotated[Path, tyro.conf.arg(help="folder of the run; a run that is there is continued")]),
+            *([] if phase == "init" else [("from_run", source, field(default=None))]),
+            ("recipe", Annotated[str, tyro.conf.arg(help=" or ".join(RECIPES))], field(default=base.recipe)),
+            ("where", Annotated[LaunchOptions, tyro.conf.arg(name="")], field(default=LaunchOptions())),
+            ("options", Annotated[OPTIONS[phase], tyro.conf.arg(name="")], field(default=options)),
+        ],
+    )
+    return tyro.cli(arguments, description=description)
+
+
+def _configured(base: RunConfig, arguments: Any) -> RunConfig:
+    data = arguments.data.resolve()
+    if not (data / "dataset.json").is_file():
+        raise ValueError(f"{data} is not an ingested data set: it has no dataset.json. Run jobs/ingest.py first")
+    if base.phase == "adversarial" and not base.from_run:
+        raise ValueError("--from is missing: the folder of an init run, from which the anonymizer starts")
+    chosen = {f.name: getattr(arguments.options, f.name) for f in fields(arguments.options)}
+    losses = replace(base.losses, **{name: chosen.pop(name) for name in _LOSS_FIELDS & set(chosen)})
+    run = replace(base, data=str(data), losses=losses, **chosen)
+    if run.phase == "evaluate" and run.anonymizer == "stprivacy" and not run.from_run:
+        raise ValueError("--anonymizer stprivacy needs --from: the folder of its run. For no transformation: raw")
+    if run.phase == "evaluate" and run.anonymizer != "stprivacy" and run.from_run:
+        raise ValueError(f"--anonymizer {run.anonymizer} is not trained: leave --from out")
+    return run
+
+
+def _run(run: RunConfig, out: Path, where: LaunchOptions) -> dict[str, Any]:
+    cluster.start(verbose=where.verbose)
+    with Progress() as progress:
+        return launch(
+            [RunRequest(out, to_dict(run), run.phase, run.train.keep_checkpoints)],
+            num_workers=where.workers,
+            use_gpu=where.use_gpu,
+            tracker=Tracker(where.tracking_uri or default_tracking_uri(out.parent)),
+            progress=progress,
+            max_failures=where.max_failures,
+            parent=where.group or out.parent.name,
+        )[0]

@@ -1,0 +1,15 @@
+"""Data sets by the name that `jobs/ingest.py` takes, each as the function that lists its videos."""
+
+from collections.abc import Callable, Mapping
+
+from pipelines.data.datasets import csv, vp_synth
+from pipelines.data.manifest import Manifest, ManifestError, Sources
+
+LOADERS: Mapping[str, Callable[[Sources], Manifest]] = {"csv": csv.load, "vp-synth": vp_synth.load}
+
+
+def load_manifest(dataset: str, sources: Sources) -> Manifest:
+    """The videos of a data set with labels and splits. Raises: ManifestError: unknown name, unusable annotations."""
+    if dataset not in LOADERS:
+        raise ManifestError(f"unknown data set {dataset!r}; known are {', '.join(LOADERS)}")
+    return LOADERS[dataset](sources)

@@ -1,0 +1,159 @@
+"""Where every video of an ingested data set lies in its Parquet shards, and its frames without a copy."""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from pipelines.data.schema import FORMAT_VERSION
+
+_COLUMNS = ("video_id", "action", "privacy", "split", "shape")
+_PREFIX_BYTES = 4  # PLAIN encoding writes a value's length before it
+
+
+@dataclass(frozen=True)
+class Description:
+    """What `dataset.json` says; names are in label order, `fingerprint` is that of rows, sources and settings."""
+
+    dataset: str
+    action_names: tuple[str, ...]
+    attribute_names: tuple[str, ...]
+    tubelet_frames: int
+    rows: int
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class VideoRow:
+    """One stored video: its labels, its shape [t h w c], and where its frames start in the shard, in bytes."""
+
+    video_id: str
+    action: int
+    privacy: tuple[int, ...]
+    split: str
+    shape: tuple[int, int, int, int]
+    shard: Path
+    offset: int
+
+
+class VideoIndex:
+    """All rows of an ingested data set in order. Shards are mapped when first touched; a pickled index has no maps."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read `dataset.json` and the small columns. Raises: ValueError: not, or not wholly, an ingested data set."""
+        self.description = read_description(folder)
+        shards = sorted((folder / "videos").glob("*.parquet"))
+        self.rows = tuple(row for shard in shards for row in _read_shard(shard, self.description))
+        if len(self.rows) != self.description.rows:
+            raise ValueError(
+                f"{folder / 'videos'} holds {len(self.rows)} videos, but {folder / 'dataset.json'} counts "
+                f"{self.description.rows}: shards are missing or foreign; ingest into an empty folder again"
+            )
+        self._maps: dict[Path, Tensor] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_maps": {}}
+
+    def split(self, name: str) -> tuple[VideoRow, ...]:
+        """The rows of one split, in stored order."""
+        return tuple(row for row in self.rows if row.split == name)
+
+    def frames(self, row: VideoRow) -> Tensor:
+        """All frames [t h w c] uint8 as a view of the shard: only what is then used of it is read from disk."""
+        if row.shard not in self._maps:
+            self._maps[row.shard] = torch.from_file(
+                str(row.shard), shared=False, size=row.shard.stat().st_size, dtype=torch.uint8
+            )
+        return self._maps[row.shard][row.offset : row.offset + math.prod(row.shape)].reshape(row.shape)
+
+
+def read_description(folder: Path) -> Description:
+    """`dataset.json` of an ingested data set. Raises: ValueError: missing, unreadable or of another format."""
+    path = folder / "dataset.json"
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: this is not a finished ingest; run jobs/ingest.py with --out {folder}")
+    try:
+        fields = json.loads(path.read_text())
+        version = fields["format_version"]
+        if version != FORMAT_VERSION:
+            raise ValueError(f"format_version is {version}, this program reads {FORMAT_VERSION}")
+        return Description(
+            dataset=fields["dataset"],
+            action_names=tuple(fields["action_names"]),
+            attribute_names=tuple(fields["attribute_names"]),
+            tubelet_frames=fields["settings"]["tubelet_frames"],
+            rows=fields["counts"]["rows"],
+            fingerprint=fields["fingerprint"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} cannot be used ({type(error).__name__}: {error}): ingest again") from error
+
+
+def _read_shard(path: Path, description: Description) -> Iterator[VideoRow]:
+    try:
+        # A third of the time it takes with pre_buffer, which plans reads ahead for each of the many row groups.
+        with pa.memory_map(str(path)) as source, pq.ParquetFile(source, pre_buffer=False) as file:
+            missing = {"frames", *_COLUMNS} - set(file.schema_arrow.names)
+            if missing:
+                raise ValueError(f"it has no column {', '.join(sorted(missing))}")
+            records = file.read(columns=list(_COLUMNS), use_threads=False).to_pylist()
+            offsets = _frame_offsets(file, source, [math.prod(record["shape"]) for record in records])
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ValueError(f"{path} is not a shard of this format ({error}): ingest again") from error
+    for record, offset in zip(records, offsets, strict=True):
+        row = VideoRow(
+            video_id=record["video_id"],
+            action=record["action"],
+            privacy=tuple(record["privacy"]),
+            split=record["split"],
+            shape=tuple(record["shape"]),
+            shard=path,
+            offset=offset,
+        )
+        _check_row(row, description)
+        yield row
+
+
+def _frame_offsets(file: pq.ParquetFile, source: pa.MemoryMappedFile, sizes: Sequence[int]) -> list[int]:
+    """Each row's first byte of `frames`: with one plain value in a column chunk, it is the end of the chunk."""
+    metadata = file.metadata
+    if metadata.num_row_groups != len(sizes):
+        raise ValueError(f"{len(sizes)} rows lie in {metadata.num_row_groups} row groups, not in one each")
+    leaves = [metadata.schema.column(leaf).path for leaf in range(metadata.num_columns)]
+    column = leaves.index("frames")
+    offsets = []
+    for number, size in enumerate(sizes):
+        chunk = metadata.row_group(number).column(column)
+        offset = chunk.data_page_offset + chunk.total_compressed_size - size
+        plain = chunk.compression == "UNCOMPRESSED" and not chunk.has_dictionary_page and offset >= _PREFIX_BYTES
+        prefix = source.read_at(_PREFIX_BYTES, offset - _PREFIX_BYTES) if plain else b""
+        if prefix != size.to_bytes(_PREFIX_BYTES, "little"):
+            raise ValueError(f"frames of row {number} are not {size} plain, uncompressed bytes ending their chunk")
+        offsets.append(offset)
+    return offsets
+
+
+def _check_row(row: VideoRow, description: Description) -> None:
+    slot, actions, attributes = (
+        description.tubelet_frames,
+        len(description.action_names),
+        len(description.attribute_names),
+    )
+    if len(row.shape) != 4 or row.shape[3] != 3 or min(row.shape) < 1:
+        fault = f"shape {row.shape} is not [T H W 3]"
+    elif row.shape[0] % slot:
+        fault = f"T = {row.shape[0]} is not a multiple of tubelet_frames {slot}"
+    elif not 0 <= row.action < actions:
+        fault = f"action {row.action} is not in [0, {actions})"
+    elif len(row.privacy) != attributes or not set(row.privacy) <= {0, 1}:
+        fault = f"privacy {row.privacy} is not a 0 or 1 for each of {attributes} attributes"
+    else:
+        return
+    raise ValueError(f"{row.shard}, video {row.video_id}: {fault}; ingest again")

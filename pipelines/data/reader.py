@@ -1,0 +1,146 @@
+"""Training input read by index: the order and content of batches depend on (seed, epoch) and nothing else."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from pipelines.data.index import VideoIndex, VideoRow
+from stprivacy.config import AugmentConfig, ClipConfig, TestViewsConfig
+from stprivacy.noise import ClipNoise, derived_seed
+from stprivacy.phases.context import Batch
+from stprivacy.views import evaluation_views, train_clip
+
+Item = TypeVar("Item")
+
+
+def epoch_order(seed: int, epoch: int, size: int) -> list[int]:
+    """The order of an epoch's clips: a permutation of range(size), the same for any number of workers."""
+    generator = torch.Generator().manual_seed(derived_seed(seed, epoch, "order"))
+    return torch.randperm(size, generator=generator).tolist()
+
+
+def share_of(batch: Sequence[int], rank: int, world_size: int) -> tuple[Sequence[int], float]:
+    """A worker's clips of a global batch, and their weight (see `Batch`): every world_size-th from rank on.
+
+    An empty share is the batch's first clip with weight 0.
+    """
+    share = batch[rank::world_size]
+    return (share, len(share) * world_size / len(batch)) if share else (batch[:1], 0.0)
+
+
+class ParquetClips:
+    """An ingested data set as a `ClipSource`, for worker `rank` of `world_size`.
+
+    Videos of any size are resized to the clip's; shorter ones repeat their last frame. With `prefetch_batches`, one
+    thread prepares that many batches ahead.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        clip: ClipConfig,
+        augment: AugmentConfig = AugmentConfig(),
+        views: TestViewsConfig = TestViewsConfig(),
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        prefetch_batches: int = 0,
+    ) -> None:
+        """Open the index. Raises: ValueError: not an ingested data set, or one without training videos."""
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank must be in [0, world_size), got {rank} of {world_size}")
+        self.index = VideoIndex(folder)
+        self.action_names: Sequence[str] = self.index.description.action_names
+        self.attribute_names: Sequence[str] = self.index.description.attribute_names
+        self.train = self.index.split("train")
+        self.test = self.index.split("test")
+        if not self.train:
+            raise ValueError(f"{folder} has no videos in the train split: check the split column of what was ingested")
+        self._clip, self._augment, self._views = clip, augment, views
+        self._seed, self._rank, self._world_size = seed, rank, world_size
+        self._prefetch_batches = prefetch_batches
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the data set's content and ingest settings, hexadecimal."""
+        return self.index.description.fingerprint
+
+    def train_size(self) -> int:
+        """Videos in the train split: one clip of each makes an epoch."""
+        return len(self.train)
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """Global batches in an epoch; the last one may be smaller."""
+        return -(-len(self.train) // batch_size)
+
+    def train_batches(self, epoch: int, first_step: int, batch_size: int) -> Iterator[Batch]:
+        """The worker's shares of the epoch's global batches of `batch_size` clips, from `first_step` on, augmented."""
+        return _prefetched(self._train_batches(epoch, first_step, batch_size), self._prefetch_batches)
+
+    def test_size(self) -> int:
+        """Videos in the test split."""
+        return len(self.test)
+
+    def test_batches(self, batch_videos: int) -> Iterator[tuple[Batch, int]]:
+        """The worker's test videos, `batch_videos` at a time, each as V consecutive rows of views; and V.
+
+        Raises: ValueError: no test videos.
+        """
+        if not self.test:
+            raise ValueError("no videos in the test split: check the split column of what was ingested")
+        return _prefetched(self._test_batches(batch_videos), self._prefetch_batches)
+
+    def test_clips(self, videos: Sequence[int]) -> Tensor:
+        """The centre clip [b c t h w] of the test videos at these positions of the split, for figures."""
+        centre = TestViewsConfig(clips=1, crops=1)
+        return torch.cat([evaluation_views(self.index.frames(self.test[i]), self._clip, centre) for i in videos])
+
+    def _train_batches(self, epoch: int, first_step: int, batch_size: int) -> Iterator[Batch]:
+        order = epoch_order(self._seed, epoch, len(self.train))
+        for first in range(first_step * batch_size, len(order), batch_size):
+            share, weight = share_of(order[first : first + batch_size], self._rank, self._world_size)
+            generators = ClipNoise(self._seed, epoch, share).generators("augment")
+            clips = [
+                train_clip(self.index.frames(self.train[i]), self._clip, self._augment, generator)
+                for i, generator in zip(share, generators, strict=True)
+            ]
+            yield _batch(torch.stack(clips), [self.train[i] for i in share], share, weight)
+
+    def _test_batches(self, batch_videos: int) -> Iterator[tuple[Batch, int]]:
+        count = self._views.clips * self._views.crops
+        share = range(self._rank, len(self.test), self._world_size)
+        for first in range(0, len(share), batch_videos):
+            videos = share[first : first + batch_videos]
+            views = [evaluation_views(self.index.frames(self.test[i]), self._clip, self._views) for i in videos]
+            positions = [i for i in videos for _ in range(count)]
+            yield _batch(torch.cat(views), [self.test[i] for i in positions], positions, 1.0), count
+
+
+def _batch(video: Tensor, rows: Sequence[VideoRow], positions: Sequence[int], weight: float) -> Batch:
+    return Batch(
+        video=video,
+        action=torch.tensor([row.action for row in rows]),
+        privacy=torch.tensor([row.privacy for row in rows], dtype=torch.float32),
+        clip_index=torch.tensor(positions),
+        weight=weight,
+    )
+
+
+def _prefetched(items: Iterator[Item], depth: int) -> Iterator[Item]:
+    """The same items, up to `depth` of them made ahead in one thread."""
+    if depth == 0:
+        yield from items
+        return
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="clips") as pool:
+        ahead = deque(pool.submit(next, items, None) for _ in range(depth))
+        try:
+            while (item := ahead.popleft().result()) is not None:
+                ahead.append(pool.submit(next, items, None))
+                yield item
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)

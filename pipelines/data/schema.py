@@ -1,0 +1,64 @@
+"""The ingested data set on disk: its settings, its tables, its description. Reader and writer agree here."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from stprivacy.video import VideoLimits
+
+FORMAT_VERSION = 1
+
+# `frames` is not nullable and is written alone in its row group, plain and uncompressed, so that its bytes are the
+# last prod(shape) bytes of its column chunk: a reader maps them into memory and copies nothing.
+VIDEO_SCHEMA = pa.schema(
+    [
+        pa.field("video_id", pa.string(), nullable=False),
+        pa.field("action", pa.int32(), nullable=False),
+        pa.field("action_name", pa.string(), nullable=False),
+        pa.field("privacy", pa.list_(pa.int8()), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("frames", pa.large_binary(), nullable=False),
+        pa.field("shape", pa.list_(pa.int32()), nullable=False),
+        pa.field("fps", pa.float64(), nullable=False),
+        pa.field("stride", pa.int32(), nullable=False),
+        pa.field("source_frames", pa.int32(), nullable=False),
+        pa.field("checksum", pa.string(), nullable=False),
+        pa.field("person_boxes", pa.list_(pa.list_(pa.list_(pa.float32())))),
+    ]
+)
+QUARANTINE_SCHEMA = pa.schema(
+    [pa.field(name, pa.string(), nullable=False) for name in ("video_id", "path", "error", "message")]
+)
+
+
+@dataclass(frozen=True)
+class IngestSettings:
+    """How videos become rows.
+
+    Args:
+        stride: every stride-th source frame is kept
+        short_side_px: frames are shrunk to it, never enlarged
+        tubelet_frames: the last frame is repeated until their number is a multiple of it
+        max_pixels: a file with larger frames is quarantined
+        max_seconds: a longer one too
+        max_streams: one with more streams (video, sound, subtitles) too
+        shard_videos: videos in one Parquet file, decoded by one task
+    """
+
+    stride: int = 2
+    short_side_px: int = 128
+    tubelet_frames: int = 2
+    max_pixels: int = VideoLimits.max_pixels
+    max_seconds: float = VideoLimits.max_seconds
+    max_streams: int = VideoLimits.max_streams
+    shard_videos: int = 32
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value <= 0:
+                raise ValueError(f"{name} must be positive, got {value}")
+
+    @property
+    def limits(self) -> VideoLimits:
+        """The part that a decoder must enforce."""
+        return VideoLimits(self.max_pixels, self.max_seconds, self.max_streams)

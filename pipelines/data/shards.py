@@ -1,0 +1,177 @@
+"""One shard: a fixed run of the manifest, decoded into a pair of Parquet files that appear whole or not at all."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.data.manifest import Manifest, PersonBoxes, VideoEntry
+from pipelines.data.schema import FORMAT_VERSION, QUARANTINE_SCHEMA, VIDEO_SCHEMA, IngestSettings
+from stprivacy.video import VideoError, VideoFrames, read_video
+
+VIDEOS, QUARANTINE = "videos", "quarantine"
+SHARD_NAME = re.compile(r"\d{5,}-[0-9a-f]{16}\.parquet")
+TEMPORARY_NAME = re.compile(r"\.\d{5,}-[0-9a-f]{16}\.parquet\.\d+\.partial")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Entries of the manifest that share a file, and the file's name: their place in order and a hash of all input."""
+
+    name: str
+    entries: tuple[VideoEntry, ...]
+    actions: tuple[int, ...]
+
+
+def plan_shards(manifest: Manifest, settings: IngestSettings) -> list[Shard]:
+    """Cut the manifest into shards. A name changes with labels, settings, and the size or time of any of its files."""
+    index = {name: number for number, name in enumerate(manifest.action_names)}
+    shards: list[Shard] = []
+    for begin in range(0, len(manifest.entries), settings.shard_videos):
+        entries = manifest.entries[begin : begin + settings.shard_videos]
+        actions = tuple(index[entry.action] for entry in entries)
+        inputs = [[asdict(entry), _file_state(entry.path)] for entry in entries]
+        name = shard_name(len(shards), [inputs, actions, asdict(settings)])
+        shards.append(Shard(name, entries, actions))
+    return shards
+
+
+def shard_name(number: int, inputs: object) -> str:
+    """`NNNNN-<hash of inputs>.parquet`."""
+    content = json.dumps([FORMAT_VERSION, inputs], sort_keys=True).encode()
+    return f"{number:05d}-{hashlib.sha256(content).hexdigest()[:16]}.parquet"
+
+
+def _file_state(path: str) -> tuple[int, int]:
+    try:
+        state = os.stat(path)
+    except OSError:
+        return -1, -1  # gone since it was listed: decoding will say so
+    return state.st_size, state.st_mtime_ns
+
+
+def write_shard(shard: Shard, out: Path, settings: IngestSettings) -> None:
+    """Decode a shard's videos and write its rows and its quarantine.
+
+    The videos file is renamed into place last: it marks the pair as complete. Each row is a row group of its own.
+    """
+    rejects: list[dict[str, str]] = []
+    with _atomic(out / VIDEOS / shard.name) as videos, _atomic(out / QUARANTINE / shard.name) as quarantine:
+        with _video_writer(videos) as writer:
+            for entry, action in zip(shard.entries, shard.actions, strict=True):
+                try:
+                    writer.write_table(_row(entry, action, settings), row_group_size=1)
+                except VideoError as error:
+                    rejects.append(quarantine_row(entry.video_id, entry.path, error.error, str(error)))
+        write_quarantine_table(quarantine, rejects)
+
+
+def quarantine_row(video_id: str, path: str, error: str, message: str) -> dict[str, str]:
+    """One unusable video: a short code and the reason in words."""
+    return {"video_id": video_id, "path": path, "error": error, "message": message}
+
+
+def write_quarantine(path: Path, rows: Iterable[dict[str, str]]) -> None:
+    """A quarantine file that appears whole or not at all."""
+    with _atomic(path) as temporary:
+        write_quarantine_table(temporary, rows)
+
+
+def write_quarantine_table(path: Path, rows: Iterable[dict[str, str]]) -> None:
+    """A quarantine file under exactly this name."""
+    pq.write_table(pa.Table.from_pylist(list(rows), QUARANTINE_SCHEMA), path)
+
+
+def _video_writer(path: Path) -> pq.ParquetWriter:
+    return pq.ParquetWriter(
+        path, VIDEO_SCHEMA, compression="NONE", use_dictionary=False, write_statistics=False, data_page_version="1.0"
+    )
+
+
+def _row(entry: VideoEntry, action: int, settings: IngestSettings) -> pa.Table:
+    checksum = _checksum(entry.path)
+    video = read_video(
+        entry.path,
+        stride=settings.stride,
+        short_side_px=settings.short_side_px,
+        tubelet_frames=settings.tubelet_frames,
+        limits=settings.limits,
+    )
+    values = {
+        "video_id": entry.video_id,
+        "action": action,
+        "action_name": entry.action,
+        "privacy": entry.privacy,
+        "split": entry.split,
+        "shape": video.frames.shape,
+        "fps": video.fps,
+        "stride": settings.stride,
+        "source_frames": video.source_frames,
+        "checksum": checksum,
+        "person_boxes": _sampled_boxes(entry.person_boxes, video, settings),
+    }
+    columns = [
+        _frames_column(video) if field.name == "frames" else pa.array([values[field.name]], field.type)
+        for field in VIDEO_SCHEMA
+    ]
+    return pa.Table.from_arrays(columns, schema=VIDEO_SCHEMA)
+
+
+def _frames_column(video: VideoFrames) -> pa.Array:
+    """The pixels as one binary value, without a copy."""
+    offsets = pa.array([0, video.frames.nbytes], pa.int64()).buffers()[1]
+    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, offsets, pa.py_buffer(video.frames)])
+
+
+def _checksum(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        code = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
+        raise VideoError(code, f"cannot be read: {error.strerror}") from error
+
+
+def _sampled_boxes(boxes: PersonBoxes | None, video: VideoFrames, settings: IngestSettings) -> Any:
+    """Boxes of the sampled frames, the last ones repeated as frames are."""
+    if not boxes:
+        return None
+    last = min(video.source_frames, len(boxes)) - 1
+    last_sampled = (video.source_frames - 1) // settings.stride
+    return [boxes[min(min(slot, last_sampled) * settings.stride, last)] for slot in range(len(video.frames))]
+
+
+@contextmanager
+def _atomic(path: Path) -> Iterator[Path]:
+    """A name to write to; what was written is synced and renamed to `path` if nothing failed, else removed."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text_atomic(path: Path, text: str) -> None:
+    """A small text file that appears whole or not at all."""
+    with _atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,89 @@
+"""Full configurations by name. Variations are `dataclasses.replace`, or options of the jobs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from pipelines.runs import PhaseName, RunConfig
+from stprivacy.config import (
+    AugmentConfig,
+    ClipConfig,
+    LossConfig,
+    ModelConfig,
+    OptimConfig,
+    PhaseConfig,
+    RecognizerConfig,
+    TestViewsConfig,
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The three phases' configurations, and how the data is meant to be ingested."""
+
+    init: RunConfig
+    adversarial: RunConfig
+    evaluate: RunConfig
+    stride: int
+    short_side_px: int
+
+    def of(self, phase: PhaseName) -> RunConfig:
+        """The configuration of one phase."""
+        return {"init": self.init, "adversarial": self.adversarial, "evaluate": self.evaluate}[phase]
+
+
+def demo() -> Recipe:
+    """A model that two CPU cores train in minutes, for `make demo` and small data of your own.
+
+    Command: python jobs/demo.py. Not the paper's, and named options all: bounded mask gradient, tubelet MLP stem,
+    weight 10 on L_Spars, masked reconstruction in phase 1, normalised output, higher rates, no flip (walking left
+    and right are classes).
+    """
+    clip = ClipConfig(frames=8, height_px=64, width_px=64)
+    base = RunConfig(
+        phase="init",
+        recipe="demo",
+        model=ModelConfig(
+            clip=clip,
+            embed_dim=64,
+            num_heads=4,
+            stage_depths=(1, 1, 1),
+            anonymizer_depth=2,
+            stem="tubelet_mlp",
+            mask_gradient="bounded",
+            normalize_output=True,
+            drop_path=0.0,
+        ),
+        recognizer=RecognizerConfig(
+            embed_dim=64, num_heads=4, depth=3, stem="tubelet_mlp", mask_gradient="bounded", drop_path=0.0
+        ),
+        losses=LossConfig(lambda_sparsification=10.0, lambda_reconstruction=1.0),
+        augment=AugmentConfig(crop_scale=(0.5, 1.0), flip_probability=0.0),
+        views=TestViewsConfig(clips=2, crops=1),
+    )
+    optim = OptimConfig(learning_rate=16e-3, warmup_epochs=0.5)
+    train = PhaseConfig(batch_size=32, checkpoint_every_steps=150, optim=optim)
+    return Recipe(
+        init=replace(base, train=replace(train, epochs=4)),
+        adversarial=replace(base, phase="adversarial", train=replace(train, epochs=4)),
+        evaluate=replace(base, phase="evaluate", train=replace(train, epochs=7)),
+        stride=3,
+        short_side_px=72,
+    )
+
+
+def paper() -> Recipe:
+    """The paper's model and schedule: ViT-S, 16 x 112 x 112, 80 + 40 + 80 epochs (Section 4.3).
+
+    Command: python jobs/init.py --recipe paper --use-gpu. For GPUs: a step takes seconds on two CPU cores.
+    """
+    base = RunConfig(phase="init", recipe="paper", train=PhaseConfig(amp=True), prefetch_batches=2)
+    return Recipe(
+        init=base,
+        adversarial=replace(base, phase="adversarial", train=replace(base.train, epochs=40)),
+        evaluate=replace(base, phase="evaluate"),
+        stride=2,
+        short_side_px=128,
+    )
+
+
+RECIPES: dict[str, Callable[[], Recipe]] = {"demo": demo, "paper": paper}

@@ -1,0 +1,93 @@
+"""What a run is: its configuration, and the anonymizer that a finished run left in its folder."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from stprivacy.anonymizers import AnonymizerName, STPrivacy
+from stprivacy.checkpoint import load_latest
+from stprivacy.config import (
+    AugmentConfig,
+    LossConfig,
+    ModelConfig,
+    PhaseConfig,
+    RecognizerConfig,
+    TestViewsConfig,
+    check_keep_ratio,
+    from_dict,
+)
+
+PhaseName = Literal["init", "adversarial", "evaluate"]
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All that decides the result of one phase; written to RUN/config.json.
+
+    `data` is the ingested data set and `from_run` the run whose anonymizer this one starts from or tests.
+    """
+
+    phase: PhaseName
+    recipe: str
+    data: str = ""
+    from_run: str = ""
+    label: str = ""
+    seed: int = 0
+    anonymizer: AnonymizerName = "stprivacy"
+    deploy_keep_ratio: float = 0.7
+    whitened_components: int = 128
+    model: ModelConfig = field(default_factory=ModelConfig)
+    recognizer: RecognizerConfig = field(default_factory=RecognizerConfig)
+    losses: LossConfig = field(default_factory=LossConfig)
+    train: PhaseConfig = field(default_factory=PhaseConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    views: TestViewsConfig = field(default_factory=TestViewsConfig)
+    prefetch_batches: int = 0
+
+    def __post_init__(self) -> None:
+        check_keep_ratio(self.deploy_keep_ratio)
+        if self.whitened_components < 1:
+            raise ValueError(f"whitened_components must be positive, got {self.whitened_components}")
+        if self.prefetch_batches < 0:
+            raise ValueError(f"prefetch_batches must not be negative, got {self.prefetch_batches}")
+
+    def parameters(self) -> dict[str, str | float]:
+        """The flat parameters that MLflow and result.json show."""
+        return {
+            "phase": self.phase,
+            "recipe": self.recipe,
+            "anonymizer": self.anonymizer,
+            "label": self.label or self.anonymizer,
+            "keep_ratio": self.model.keep_ratio,
+            "deploy_keep_ratio": self.deploy_keep_ratio,
+            "lambda_action": self.losses.lambda_action,
+            "lambda_privacy": self.losses.lambda_privacy,
+            "tubelet_frames": self.model.clip.tubelet_frames,
+            "seed": self.seed,
+        }
+
+
+def read_config(folder: Path) -> RunConfig:
+    """The configuration of the run in `folder`. Raises: ValueError: there is no run, or its settings are unknown."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise ValueError(f"{folder} is not a run folder: it has no config.json. Give the --out of an earlier job")
+    return from_dict(RunConfig, json.loads(path.read_text()))
+
+
+def load_anonymizer(folder: Path) -> STPrivacy:
+    """STPrivacy as the newest whole checkpoint of the init or adversarial run in `folder` has it.
+
+    Raises: ValueError: no run, no checkpoint, or one of a run that trains no anonymizer.
+    """
+    config = read_config(folder)
+    checkpoint = load_latest(folder / "checkpoints", warn=lambda message: None)
+    if checkpoint is None:
+        raise ValueError(f"{folder} has no checkpoint yet: let its job finish first")
+    prefix = {"init": "self_recognizer.anonymizer.", "adversarial": "anonymizer."}.get(config.phase)
+    if prefix is None:
+        raise ValueError(f"{folder} is an {config.phase} run: it holds no anonymizer. Give an init or adversarial run")
+    model = STPrivacy(config.model)
+    model.load_state_dict({k.removeprefix(prefix): v for k, v in checkpoint.model.items() if k.startswith(prefix)})
+    return model

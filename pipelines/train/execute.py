@@ -1,0 +1,87 @@
+"""One run on one worker: from its configuration to its result."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipelines.data.reader import ParquetClips
+from pipelines.runs import PhaseName, RunConfig, load_anonymizer
+from stprivacy.anonymizers import ANONYMIZERS, STPrivacy
+from stprivacy.checkpoint import CheckpointStore
+from stprivacy.config import from_dict
+from stprivacy.models.recognizer import Recognizer
+from stprivacy.models.whitening import WhitenedEmbedding
+from stprivacy.noise import derived_seed
+from stprivacy.phases.adversarial import adversarial
+from stprivacy.phases.context import PhaseContext
+from stprivacy.phases.evaluate import evaluate
+from stprivacy.phases.initialize import initialize
+
+Result = Mapping[str, float | str]
+
+
+def execute(config: dict[str, Any], folder: Path, context: PhaseContext, store: CheckpointStore) -> Result:
+    """Run the phase that `config` describes; gives back what belongs into result.json, the same on every worker."""
+    run = from_dict(RunConfig, config)
+    data = ParquetClips(
+        Path(run.data),
+        run.model.clip,
+        run.augment,
+        run.views,
+        seed=run.seed,
+        rank=context.rank,
+        world_size=context.world_size,
+        prefetch_batches=run.prefetch_batches,
+    )
+    # New weights are drawn from torch's own generator: the same ones on every worker and on every restart.
+    torch.manual_seed(derived_seed(run.seed, run.phase, "weights"))
+    scores = _PHASES[run.phase](run, data, context, store)
+    about = {"dataset": data.index.description.dataset, "data_fingerprint": data.fingerprint}
+    return run.parameters() | about | {"world_size": context.world_size} | scores
+
+
+def _initialize(
+    run: RunConfig, data: ParquetClips, context: PhaseContext, store: CheckpointStore
+) -> dict[str, float | str]:
+    model = STPrivacy(run.model)
+    return dict(initialize(model, data, run.losses, run.train, context, store, run.seed))
+
+
+def _adversarial(
+    run: RunConfig, data: ParquetClips, context: PhaseContext, store: CheckpointStore
+) -> dict[str, float | str]:
+    model = load_anonymizer(Path(run.from_run))
+    action = Recognizer(run.recognizer, run.model.clip, len(data.action_names))
+    privacy = Recognizer(run.recognizer, run.model.clip, len(data.attribute_names))
+    return dict(adversarial(model, action, privacy, data, run.losses, run.train, context, store, run.seed))
+
+
+def _evaluate(
+    run: RunConfig, data: ParquetClips, context: PhaseContext, store: CheckpointStore
+) -> dict[str, float | str]:
+    model = load_anonymizer(Path(run.from_run)) if run.from_run else ANONYMIZERS[run.anonymizer](run.model)
+    action = Recognizer(run.recognizer, run.model.clip, len(data.action_names))
+    attackers = make_attackers(run, len(data.attribute_names))
+    scores = evaluate(
+        model, run.deploy_keep_ratio, action, attackers, data, run.train, context, store, run.seed
+    )
+    return {"protocol": "known"} | scores
+
+
+def make_attackers(run: RunConfig, attributes: int) -> dict[str, Recognizer]:
+    """The privacy attackers of an evaluation: the protocol's own recognizer, and the same on whitened tubelets."""
+    clip, config = run.model.clip, run.recognizer
+    whitened = WhitenedEmbedding(clip, run.whitened_components, config.embed_dim)
+    return {
+        "standard": Recognizer(config, clip, attributes),
+        "whitened": Recognizer(config, clip, attributes, whitened),
+    }
+
+
+_PHASES: dict[PhaseName, Callable[[RunConfig, ParquetClips, PhaseContext, CheckpointStore], dict[str, float | str]]] = {
+    "init": _initialize,
+    "adversarial": _adversarial,
+    "evaluate": _evaluate,
+}

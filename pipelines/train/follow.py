@@ -1,0 +1,86 @@
+"""The driver's view of a run that workers do: its progress, its messages, and its metrics on their way to MLflow."""
+
+from types import TracebackType
+from typing import Self
+
+from pipelines.progress import Progress, Task
+from pipelines.tracking import TrackedRun, Tracker
+from pipelines.train.runs import CONFIG, MESSAGES, METRICS, PROGRESS, RESULT, RunRequest, read_json
+
+
+class Follower:
+    """Follows one run; `look` as often as wanted. On leaving by an error, a tracked run that it broke off is closed."""
+
+    def __init__(self, run: RunRequest, progress: Progress, tracker: Tracker | None, parent: str) -> None:
+        self._run, self._progress = run, progress
+        self._tracker, self._parent = tracker, parent
+        self._tracked: TrackedRun | None = None
+        self._messages_seen = len(self._messages())
+        self._sent_bytes = 0
+        self._closed = False
+        self._heartbeat = read_json(run.folder / PROGRESS)  # an earlier launch's
+        self._tasks: dict[str, Task] = {}
+        self._current: Task | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.look()
+        elif self._tracked and not self._closed:
+            self._tracked.finish("FAILED" if issubclass(kind, Exception) else "KILLED")
+
+    def look(self) -> None:
+        """Show what is new in the run folder and send new metrics on."""
+        for message in self._messages()[self._messages_seen :]:
+            self._messages_seen += 1
+            self._progress.say(message)
+        heartbeat = read_json(self._run.folder / PROGRESS)
+        if heartbeat != self._heartbeat:
+            self._heartbeat = heartbeat
+            self._show(heartbeat)
+        if self._current and self._run.finished:
+            self._current.finish()
+        self._send()
+
+    def _messages(self) -> list[str]:
+        log = self._run.folder / MESSAGES
+        return log.read_text(encoding="utf-8").split("\n")[:-1] if log.exists() else []
+
+    def _show(self, heartbeat: dict[str, object]) -> None:
+        phase, step, total = (
+            str(heartbeat["phase"]),
+            float(str(heartbeat["step"])),
+            float(str(heartbeat["total_steps"])),
+        )
+        what = self._run.title if phase == self._run.title else f"{self._run.title} {phase}"
+        if phase not in self._tasks:
+            if self._current:
+                self._current.finish()
+            self._tasks[phase] = self._progress.task(what, total, "steps", done=step)
+        self._current = self._tasks[phase]
+        rate = float(str(heartbeat["clips_per_second"]))
+        self._current.update(step, note=f"{rate:.3g} clips/s" if rate else "", total=total)
+
+    def _send(self) -> None:
+        history = self._run.folder / METRICS
+        size = history.stat().st_size if history.exists() else 0
+        if self._tracker is None or self._closed:
+            return
+        if size != self._sent_bytes:
+            self._sent_bytes = size
+            self._open(self._tracker).sync()
+        if self._run.finished:
+            tracked = self._open(self._tracker)
+            tracked.log_file(self._run.folder / CONFIG)
+            tracked.log_result(read_json(self._run.folder / RESULT))
+            tracked.finish()
+            self._closed = True
+
+    def _open(self, tracker: Tracker) -> TrackedRun:
+        if self._tracked is None:
+            self._tracked = tracker.run(self._run.folder, self._run.title, self._run.config, self._parent)
+        return self._tracked

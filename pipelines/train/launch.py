@@ -1,0 +1,135 @@
+"""Starts Ray Train workers on a list of runs, follows them, and gives back their results."""
+
+import shutil
+import threading
+import uuid
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from pipelines.progress import Progress
+from pipelines.tracking import Tracker
+from pipelines.train.follow import Follower
+from pipelines.train.runs import RESULT, PhaseError, RunRequest, claim, failure_of, read_json
+
+EXECUTOR = "pipelines.train.execute:execute"
+POLL_SECONDS = 0.3
+# A live group answers in milliseconds; a dead one must not keep its peers waiting.
+COLLECTIVE_TIMEOUT_SECONDS = 600
+
+
+def launch(
+    runs: Sequence[RunRequest],
+    *,
+    num_workers: int,
+    use_gpu: bool = False,
+    tracker: Tracker | None = None,
+    progress: Progress,
+    max_failures: int = 3,
+    parent: str = "",
+    executor: str = EXECUTOR,
+) -> list[dict[str, Any]]:
+    """Do the runs in order on one group of workers; gives back result.json of each. `cluster.start` comes first.
+
+    Finished runs are not done again, unfinished ones go on from their newest checkpoint, whether this launch's
+    workers died or an earlier launch with its driver.
+
+    Args:
+        num_workers: processes that share each batch; with `use_gpu` each has a GPU.
+        tracker: where metrics go while the runs go on; `parent` names their common parent run there.
+        max_failures: how often the group is started again after a worker was lost.
+        executor: "module:function" that a worker calls as (config, folder, context, store) for each run; what it
+            returns becomes result.json.
+
+    Raises:
+        ValueError: a folder holds a run with another configuration, or two runs have the same one.
+        PhaseError: a run failed for a reason that trying again does not remove, or workers were lost too often.
+    """
+    _check_folders(runs)
+    identity = uuid.uuid4().hex[:12]
+    for run in runs:
+        claim(run, identity)
+    unfinished = [run for run in runs if not run.finished]
+    with ExitStack() as stack:
+        # Finished runs too: their driver may have been killed before it had tracked all.
+        followers = [stack.enter_context(Follower(run, progress, tracker, parent)) for run in runs]
+        if unfinished:
+            progress.say(f"{unfinished[0].title}: starting {num_workers} workers")
+            order = {"launch": identity, "executor": executor, "runs": unfinished}
+            fit = _Fit(order, unfinished[0].folder / ".ray", num_workers, use_gpu, max_failures)
+            fit.follow(followers)
+            _check_outcome(unfinished, identity, fit.error, max_failures)
+    return [read_json(run.folder / RESULT) for run in runs]
+
+
+class _Fit(threading.Thread):
+    """One `TorchTrainer.fit`, beside the main thread that follows it."""
+
+    def __init__(
+        self, order: dict[str, Any], scratch: Path, num_workers: int, use_gpu: bool, max_failures: int
+    ) -> None:
+        super().__init__(name="ray-train-fit", daemon=True)
+        self.error: Exception | None = None
+        # Ray keeps little there (our checkpoints are our own), but all nodes must reach it.
+        self._scratch = scratch.resolve()
+        self._order = {**order, "scratch": self._scratch / f"launch-{order['launch']}"}
+        self._num_workers, self._use_gpu, self._max_failures = num_workers, use_gpu, max_failures
+
+    def follow(self, followers: Sequence[Follower]) -> None:
+        """Run to the end, showing how far the runs are."""
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        self.start()
+        while self.is_alive():
+            self.join(POLL_SECONDS)
+            for follower in followers:
+                follower.look()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def run(self) -> None:
+        try:
+            self._trainer().fit()
+        except Exception as error:  # handed to the main thread, which raises it with what the runs say
+            self.error = error
+
+    def _trainer(self) -> Any:
+        # Four seconds of imports that finished runs and --help do without.
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchConfig, TorchTrainer
+
+        from pipelines.train.worker import work
+
+        return TorchTrainer(
+            work,
+            train_loop_config=self._order,
+            torch_config=TorchConfig(timeout_s=COLLECTIVE_TIMEOUT_SECONDS),
+            scaling_config=ScalingConfig(
+                num_workers=self._num_workers, use_gpu=self._use_gpu, resources_per_worker={"CPU": 1}
+            ),
+            # A name of its own: Ray would resume the state of an earlier run of the same name.
+            run_config=RunConfig(
+                name=f"ray-{self._order['launch']}",
+                storage_path=str(self._scratch),
+                failure_config=FailureConfig(max_failures=self._max_failures),
+            ),
+        )
+
+
+def _check_folders(runs: Sequence[RunRequest]) -> None:
+    folders = [run.folder.resolve() for run in runs]
+    for folder in folders:
+        if folders.count(folder) > 1:
+            raise ValueError(f"each run needs a folder of its own, but two are to go to {folder}")
+
+
+def _check_outcome(runs: Sequence[RunRequest], launch_id: str, error: Exception | None, max_failures: int) -> None:
+    for run in runs:
+        if failure := failure_of(run.folder, launch_id):
+            raise PhaseError(f"{run.title} stopped: {failure['message'] or failure['type']} (run folder {run.folder})")
+    unfinished = [run for run in runs if not run.finished]
+    if unfinished:
+        cause = str(error).strip().splitlines()[-1] if error and str(error).strip() else "the workers ended early"
+        raise PhaseError(
+            f"{unfinished[0].title} gave up after the workers were lost {max_failures + 1} times or could not start: "
+            f"{cause}; the same command continues from the newest checkpoint in {unfinished[0].folder}"
+        ) from error

@@ -1,0 +1,106 @@
+"""The files of a run folder by which the driver and the workers of a launch tell each other what they need to know."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+CONFIG, RESULT, PROGRESS, METRICS = "config.json", "result.json", "progress.json", "metrics.jsonl"
+CHECKPOINTS, MESSAGES, FAILURE, LAUNCH = "checkpoints", "messages.log", "failure.json", "launch.json"
+
+
+class PhaseError(RuntimeError):
+    """A run stopped for good; the message says which, why, and what to do."""
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """One run to do: its folder, the plain JSON configuration it is started with, and what to call it (the phase).
+
+    The folder is on storage that the driver and all workers share. `keep_checkpoints` is how many are kept.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    name: str = ""
+    keep_checkpoints: int = 2
+
+    @property
+    def title(self) -> str:
+        """The name, or the folder's."""
+        return self.name or self.folder.name
+
+    @property
+    def finished(self) -> bool:
+        """Whether the result is there, so that the run is not done again."""
+        return (self.folder / RESULT).exists()
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a JSON file so that a reader, or a kill, never meets half of it."""
+    partial = path.with_name(f".{path.name}.partial")
+    with open(partial, "w", encoding="utf-8") as file:
+        json.dump(values, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The content of a JSON file written by `write_json`; empty where there is none."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+
+
+def claim(run: RunRequest, launch: str) -> None:
+    """Make the folder this launch's: from now on, workers of any other launch stop when they touch it.
+
+    Raises: ValueError: the folder holds a run with another configuration.
+    """
+    wanted = json.loads(json.dumps(run.config))
+    present = read_json(run.folder / CONFIG)
+    if present and present != wanted:
+        raise ValueError(
+            f"{run.folder} holds a run with other settings ({_differences(present, wanted)}): "
+            "choose another --out, or delete that folder to start over"
+        )
+    run.folder.mkdir(parents=True, exist_ok=True)
+    if not present:
+        write_json(run.folder / CONFIG, wanted)
+    (run.folder / FAILURE).unlink(missing_ok=True)
+    write_json(run.folder / LAUNCH, {"launch": launch})
+
+
+def check_claim(folder: Path, launch: str) -> None:
+    """Raise PhaseError in a worker that outlived its launch: two writers would spoil each other's files."""
+    owner = read_json(folder / LAUNCH).get("launch", "")
+    if owner != launch:
+        raise PhaseError(f"{folder} was taken over by a later launch")
+
+
+def record_failure(folder: Path, launch: str, rank: int, error: BaseException, trace: str) -> None:
+    """Say why the launch must not be tried again. The first rank to say so is heard."""
+    if not failure_of(folder, launch):
+        values = {"launch": launch, "rank": rank, "type": type(error).__name__, "message": str(error), "trace": trace}
+        write_json(folder / FAILURE, values)
+
+
+def failure_of(folder: Path, launch: str) -> dict[str, Any]:
+    """What `record_failure` wrote for this launch; empty where nothing failed."""
+    failure = read_json(folder / FAILURE)
+    return failure if failure.get("launch") == launch else {}
+
+
+def _differences(present: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> str:
+    words = []
+    for key in sorted({*present, *wanted}):
+        old, new = present.get(key, "unset"), wanted.get(key, "unset")
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            words.append(_differences(old, new, f"{prefix}{key}."))
+        elif old != new:
+            words.append(f"{prefix}{key} was {old}, now {new}")
+    return ", ".join(filter(None, words))

@@ -1,0 +1,110 @@
+"""What runs in each Ray Train worker: the launch's runs, one after the other."""
+
+import gc
+import importlib
+import os
+import threading
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+import ray.train.torch
+import torch
+import torch.distributed as dist
+
+from pipelines.train.context import RayTrainContext
+from pipelines.train.runs import CHECKPOINTS, RESULT, RunRequest, check_claim, failure_of, record_failure, write_json
+from stprivacy.checkpoint import CheckpointStore
+
+WATCH_SECONDS = 1.0
+PATIENCE_SECONDS = 5.0
+
+Executor = Callable[[dict[str, Any], Path, RayTrainContext, CheckpointStore], Mapping[str, Any]]
+
+
+def work(order: dict[str, Any]) -> None:
+    """Do the runs of `order`: {"launch": id, "executor": "module:function", "runs": [RunRequest], "scratch": folder}.
+
+    A run that has its result is passed over. An error that a retry would meet again is written to RUN/failure.json
+    and ends the worker quietly, as raising it would make Ray restart the group; loss of a worker is raised.
+    """
+    launch, runs = order["launch"], order["runs"]
+    if any(failure_of(run.folder, launch) for run in runs):
+        return
+    rank, world_size = ray.train.get_context().get_world_rank(), ray.train.get_context().get_world_size()
+    device = ray.train.torch.get_device()
+    _settle(device)
+    unfinished = [run for run in runs if not run.finished]
+    restarted = rank == 0 and _is_restart(order["scratch"])
+    # A fast worker must not finish a run before a slow one has looked which are unfinished.
+    dist.barrier()
+    over = threading.Event()
+    threading.Thread(target=_leave_failed_launch, args=(runs, launch, over), daemon=True).start()
+    for run in unfinished:
+        context = RayTrainContext(run.folder, launch, rank, world_size, device)
+        if restarted and run is unfinished[0]:
+            context.warn(f"{run.title}: a worker was lost, restarted all of them from the newest checkpoint")
+        if not _survives(run, context, order["executor"]):
+            # The dead frames hold the group's connections; only when they are closed do peers stop waiting for us.
+            gc.collect()
+            dist.destroy_process_group()
+            break
+    over.set()
+
+
+def resolve(executor: str) -> Executor:
+    """The function that "package.module:name" names."""
+    module, _, name = executor.partition(":")
+    function: Executor = getattr(importlib.import_module(module), name)
+    return function
+
+
+def _survives(run: RunRequest, context: RayTrainContext, executor: str) -> bool:
+    """Execute one run; False if it must not be tried again."""
+    store = CheckpointStore(run.folder / CHECKPOINTS, run.keep_checkpoints, context.rank, context.warn)
+    try:
+        result = resolve(executor)(run.config, run.folder, context, store)
+        if context.rank == 0:
+            check_claim(run.folder, context.launch)
+            write_json(run.folder / RESULT, result)
+    except Exception as error:
+        if _is_loss(error):
+            if failure_of(run.folder, context.launch):
+                return False
+            raise
+        record_failure(run.folder, context.launch, context.rank, error, traceback.format_exc())
+        return False
+    return True
+
+
+def _leave_failed_launch(runs: Sequence[RunRequest], launch: str, over: threading.Event) -> None:
+    """End a process that still waits in a collective for a peer that has failed: NCCL does not notice."""
+    while not over.wait(WATCH_SECONDS):
+        if any(failure_of(run.folder, launch) for run in runs) and not over.wait(PATIENCE_SECONDS):
+            os._exit(1)
+
+
+def _is_loss(error: Exception) -> bool:
+    """Whether an error comes from a lost peer, connection or device, so that a fresh group may well succeed."""
+    kinds = (ConnectionError, TimeoutError, dist.DistError, torch.AcceleratorError)
+    return isinstance(error, kinds) or (isinstance(error, RuntimeError) and "gloo" in str(error).lower())
+
+
+def _settle(device: torch.device) -> None:
+    resources: dict[str, float] = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]
+    torch.set_num_threads(max(1, int(resources.get("CPU", 1))))
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def _is_restart(scratch: Path) -> bool:
+    mark = scratch / "started"
+    if mark.exists():
+        return True
+    scratch.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+    return False

@@ -1,0 +1,93 @@
+"""Executors for launch tests: a small real training, and faults that strike any executor at a chosen step."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pipelines.train.worker import Executor, resolve
+from stprivacy.checkpoint import CheckpointStore, weights_digest
+from stprivacy.noise import ClipNoise
+
+TOY_CONFIG = {"steps": 10, "checkpoint_every": 3, "seed": 5, "data": {"clips": 24, "values": 7}}
+TOY = "launch_fixtures:toy_with_faults"
+
+
+def train_toy(config: dict[str, Any], folder: Path, context: Any, store: CheckpointStore) -> Mapping[str, Any]:
+    """DDP on random data with noise per clip, AdamW, checkpoints: a phase in small."""
+    generator = torch.Generator().manual_seed(config["seed"])
+    data = torch.randn(config["data"]["clips"], config["data"]["values"], generator=generator)
+    torch.manual_seed(config["seed"])
+    model = nn.Sequential(nn.Linear(7, 16), nn.GELU(), nn.Linear(16, 1))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    checkpoint = store.latest()
+    done = checkpoint.number if checkpoint else 0
+    if checkpoint:
+        model.load_state_dict(checkpoint.model)
+        optimizer.load_state_dict(checkpoint.state["optimizer"])
+    context.rewind("toy", done)
+    wrapped = context.wrap(model)
+    for step in range(done, config["steps"]):
+        clips = [(6 * step + offset) % len(data) for offset in range(6)][context.rank :: context.world_size]
+        noise = ClipNoise(config["seed"], step, clips).uniform("toy", len(clips), 7)
+        loss = wrapped(data[clips] + noise).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        context.report("toy", step + 1, {"loss": float(context.sum(loss)) / context.world_size})
+        context.progress("toy", step + 1, config["steps"], 6)
+        if (step + 1) % config["checkpoint_every"] == 0:
+            store.save(step + 1, model.state_dict(), {"optimizer": optimizer.state_dict()})
+    digests = context.gather(torch.tensor(list(bytes.fromhex(weights_digest(model.state_dict())))))
+    assert all(torch.equal(digest, digests[0]) for digest in digests)
+    return {"digest": weights_digest(model.state_dict()), "threads": torch.get_num_threads()}
+
+
+def plan_fault(folder: Path, kind: str, rank: int, step: int) -> None:
+    """Have `kind` happen once in a run: `kill` (-9), `hold` (until killed from outside) or `raise` (ValueError)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"fault-{rank}.json").write_text(json.dumps({"kind": kind, "step": step}))
+
+
+class FaultyContext:
+    """A context that lets the planned fault strike when its step is done."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self._plan = inner.folder / f"fault-{inner.rank}.json"
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def progress(self, phase: str, step: int, total_steps: int, clips: int) -> None:
+        self._inner.progress(phase, step, total_steps, clips)
+        if not self._plan.exists() or json.loads(self._plan.read_text())["step"] != step:
+            return
+        kind = json.loads(self._plan.read_text())["kind"]
+        self._plan.rename(self._plan.with_suffix(".done"))
+        if kind == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if kind == "raise":
+            raise ValueError(f"the loss is not finite at step {step}")
+        while True:
+            time.sleep(1)
+
+
+def with_faults(inner: str) -> Executor:
+    """The executor named `inner`, with planned faults."""
+
+    def execute(config: dict[str, Any], folder: Path, context: Any, store: CheckpointStore) -> Mapping[str, Any]:
+        run: Callable[..., Mapping[str, Any]] = resolve(inner)
+        return run(config, folder, FaultyContext(context), store)
+
+    return execute
+
+
+toy_with_faults = with_faults("launch_fixtures:train_toy")
+phases_with_faults = with_faults("pipelines.train.execute:execute")

@@ -1,0 +1,32 @@
+import os
+from pathlib import Path
+
+import pytest
+import ray
+
+from pipelines import cluster
+
+
+def test_starting_twice_keeps_the_cluster(ray_cluster: None) -> None:
+    before = ray.get_runtime_context().get_job_id()
+    cluster.start(num_cpus=1)
+    assert ray.get_runtime_context().get_job_id() == before
+    assert ray.cluster_resources()["CPU"] == 4  # type: ignore[no-untyped-call]
+
+
+def test_worker_processes_find_the_library_and_stay_where_they_are(ray_cluster: None) -> None:
+    @ray.remote(num_cpus=1)
+    def look() -> tuple[str, str]:
+        import stprivacy
+
+        return os.environ["RAY_CHDIR_TO_TRIAL_DIR"], str(stprivacy.__file__)
+
+    setting, file = ray.get(look.remote())
+    assert setting == "0"
+    assert Path(file).parents[1] == cluster.ROOT
+
+
+def test_settings_of_the_user_are_left_alone(ray_cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")
+    cluster.start()
+    assert os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] == "1"

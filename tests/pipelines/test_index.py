@@ -1,0 +1,121 @@
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from pipelines.data.index import VideoIndex
+from tests.shard_fixtures import write_shard, write_tiny_dataset
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixteen videos of 2, 6 and 8 frames in several shards."""
+    return write_tiny_dataset(tmp_path_factory.mktemp("tiny"), 11, 5, frames=(8, 2, 6), height=18, width=24)
+
+
+def rewrite_shard(folder: Path, number: int, change: dict[str, Any] | None = None, **layout: Any) -> Path:
+    """Write a shard again in another layout, its first row changed."""
+    shard = sorted((folder / "videos").glob("*.parquet"))[number]
+    rows = pq.read_table(shard).to_pylist()
+    rows[0].update(change or {})
+    write_shard(shard, rows, **layout)
+    return shard
+
+
+def test_frames_are_the_stored_bytes_of_each_row(folder: Path) -> None:
+    index = VideoIndex(folder)
+    stored = pq.read_table(sorted((folder / "videos").glob("*.parquet"))).to_pylist()
+    assert [row.video_id for row in index.rows] == [row["video_id"] for row in stored]
+    for row, expected in zip(index.rows, stored, strict=True):
+        frames = np.frombuffer(expected["frames"], dtype=np.uint8).reshape(expected["shape"])
+        assert torch.equal(index.frames(row), torch.tensor(frames))
+        assert (row.action, row.privacy) == (expected["action"], tuple(expected["privacy"]))
+
+
+def test_frames_are_views_of_one_map_for_each_shard(folder: Path) -> None:
+    index = VideoIndex(folder)
+    first, second = index.rows[:2]
+    storages = {index.frames(row).untyped_storage().data_ptr() for row in (first, second, first)}
+    assert len(storages) == 1
+
+
+def test_writing_to_frames_leaves_the_shard_alone(folder: Path) -> None:
+    index = VideoIndex(folder)
+    before = index.rows[0].shard.read_bytes()
+    index.frames(index.rows[0]).zero_()
+    assert index.rows[0].shard.read_bytes() == before
+
+
+def test_a_pickled_index_carries_no_frames(folder: Path) -> None:
+    index = VideoIndex(folder)
+    frames = index.frames(index.rows[3]).clone()
+    data = pickle.dumps(index)
+    assert len(data) < 10_000
+    assert torch.equal(pickle.loads(data).frames(index.rows[3]), frames)
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [{"row_group_size": 2}, {"use_dictionary": True}, {"compression": "zstd"}],
+    ids=["row_groups", "dictionary", "compressed"],
+)
+def test_a_shard_of_another_layout_is_refused_by_name(tmp_path: Path, layout: dict[str, Any]) -> None:
+    shard = rewrite_shard(write_tiny_dataset(tmp_path), 1, **layout)
+    with pytest.raises(ValueError, match=rf"{shard.name} is not a shard of this format .*row.*: ingest again"):
+        VideoIndex(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shape": [16, 32, 40, 1]}, "frames of row 0 are not 20480 plain"),
+        ({"frames": bytes(3840), "shape": [1, 32, 40, 3]}, "up/0005.mp4: T = 1 is not a multiple of tubelet_frames 2"),
+        ({"action": 2}, r"action 2 is not in \[0, 2\)"),
+        ({"privacy": [0, 1]}, r"privacy \(0, 1\) is not a 0 or 1 for each of 5 attributes"),
+        ({"privacy": [0, 1, 0, 1, 2]}, "is not a 0 or 1"),
+    ],
+)
+def test_a_row_that_contradicts_itself_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    rewrite_shard(write_tiny_dataset(tmp_path), 1, change)
+    with pytest.raises(ValueError, match=message):
+        VideoIndex(tmp_path)
+
+
+def test_a_torn_shard_and_one_without_columns_are_refused(tmp_path: Path) -> None:
+    shard = sorted((write_tiny_dataset(tmp_path) / "videos").glob("*.parquet"))[0]
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-100])
+    with pytest.raises(ValueError, match=f"{shard.name} is not a shard of this format"):
+        VideoIndex(tmp_path)
+    shard.write_bytes(b"")
+    with pytest.raises(ValueError, match=f"{shard.name} is not a shard of this format"):
+        VideoIndex(tmp_path)
+    pq.write_table(pa.table({"video_id": ["a"]}), shard)
+    with pytest.raises(ValueError, match="no column action, frames, privacy, shape, split"):
+        VideoIndex(tmp_path)
+
+
+def test_a_missing_shard_is_noticed(tmp_path: Path) -> None:
+    sorted((write_tiny_dataset(tmp_path) / "videos").glob("*.parquet"))[2].unlink()
+    with pytest.raises(ValueError, match=r"holds 10 videos, but .*dataset\.json counts 12"):
+        VideoIndex(tmp_path)
+
+
+def test_an_unfinished_or_foreign_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"dataset\.json is missing: this is not a finished ingest"):
+        VideoIndex(tmp_path)
+    description = json.loads((write_tiny_dataset(tmp_path) / "dataset.json").read_text())
+    for text, message in [
+        ("{", "dataset.json cannot be used"),
+        (json.dumps({**description, "format_version": 9}), "format_version is 9, this program reads 1"),
+        (json.dumps({"format_version": 1}), "KeyError: 'dataset'"),
+    ]:
+        (tmp_path / "dataset.json").write_text(text)
+        with pytest.raises(ValueError, match=message):
+            VideoIndex(tmp_path)
