@@ -14,28 +14,23 @@ from pipelines.report import NOTES, results_table
 from pipelines.tracking import Tracker, default_tracking_uri
 
 
-def main(
-    out: Path = Path("demo"), train_videos: int = 2400, test_videos: int = 600, seed: int = 0, workers: int = 2
-) -> None:
+def main(out: Path = Path("demo"), train_videos: int = 2400, test_videos: int = 600, workers: int = 2) -> None:
     """Run the demo, or finish one that was interrupted.
 
     Args:
         out: folder for data, runs and report
         train_videos: generated videos to train on
         test_videos: generated videos to test on
-        seed: of the videos, the weights and the training
         workers: processes that generate, decode and train
     """
-    out, recipe = out.resolve(), RECIPES["demo"]()
-    runs, tracking_uri = demo.Runs(out / "runs"), default_tracking_uri(out)
+    out, store, recipe = out.resolve(), default_tracking_uri(out), RECIPES["demo"]()
+    settings, runs = SynthSettings(train_videos=train_videos, test_videos=test_videos), demo.Runs(out / "runs")
     with Progress() as progress:
-        settings = SynthSettings(train_videos=train_videos, test_videos=test_videos, seed=seed)
         data = demo.prepare_data(out, settings, recipe, workers, progress)
-        requests = demo.training_runs(runs, data, recipe, seed) + demo.evaluation_runs(runs, data, recipe, seed)
-        results = demo.run_all(requests, Tracker(tracking_uri), workers, "demo", progress)
+        requests = demo.training_runs(runs, data, recipe, 0) + demo.evaluation_runs(runs, data, recipe, 0)
+        results = demo.run_all(requests, Tracker(store), workers, "demo", progress)
         files = demo.write_report(out / "report", runs, data, results)
-    show(results_table(results), *NOTES, *files, sep="\n")
-    print(f"\nSee the runs: make ui (mlflow server --backend-store-uri {tracking_uri} --host 127.0.0.1)")
+    show(results_table(results), *NOTES, "", *files, f"MLflow: mlflow server --backend-store-uri {store}", sep="\n")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
@@ -13,21 +14,14 @@ from pipelines.progress import Progress
 
 
 def main(
-    dataset: tyro.conf.Positional[str],
-    out: Path,
+    dataset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(help="vp-synth or csv")],
+    out: Annotated[Path, tyro.conf.arg(help="folder to write to")],
     sources: tyro.conf.OmitArgPrefixes[Sources] = Sources(),
     settings: tyro.conf.OmitArgPrefixes[IngestSettings] = IngestSettings(),
-    workers: int | None = None,
-    verbose: bool = False,
+    workers: Annotated[int | None, tyro.conf.arg(help="videos decoded at a time, by default one a CPU")] = None,
+    verbose: Annotated[bool, tyro.conf.arg(help="show Ray's own messages")] = False,
 ) -> None:
-    """Ingest a data set; run again, finish an interrupted ingest and leave a finished one untouched.
-
-    Args:
-        dataset: vp-synth or csv
-        out: folder to write to
-        workers: videos decoded at a time, by default as many as Ray has CPUs for
-        verbose: show Ray's own messages
-    """
+    """Ingest a data set; run again, finish an interrupted ingest and leave a finished one untouched."""
     manifest = load_manifest(dataset, sources)
     cluster.start(verbose=verbose)
     from pipelines.data.ingest import ingest  # imports Ray Data, which reads what the cluster's start has set

@@ -7,21 +7,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Read by Ray when its modules are imported or its processes start: they must be set before ray.init.
-SETTINGS = {
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    # Version 2 starts 32 footer readers for every execution: 16-20 s where this one takes half a second.
-    "RAY_DATA_USE_DATASOURCE_V2": "0",
-    # Without a limit, a collective whose peer has died waits forever.
-    "RAY_TRAIN_COLLECTIVE_TIMEOUT_S": "300",
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
-    "RAY_TRAIN_METRICS_ENABLED": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
 # A node that can be reclaimed needs the watcher; a laptop saves an actor.
 LOCAL_SETTINGS = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
-QUIET_SETTINGS = {"RAY_DATA_DISABLE_PROGRESS_BARS": "1", "RAY_DATA_LOG_LEVEL": "ERROR", "RAY_DEDUP_LOGS": "0"}
+# Read when ray.data is imported, which `import ray` alone does not do.
+QUIET_SETTINGS = {"RAY_DATA_DISABLE_PROGRESS_BARS": "1", "RAY_DATA_LOG_LEVEL": "ERROR"}
 
 
 def start(*, verbose: bool = False, num_cpus: int | None = None) -> None:
@@ -34,7 +23,7 @@ def start(*, verbose: bool = False, num_cpus: int | None = None) -> None:
     """
     address = os.environ.get("RAY_ADDRESS", "")
     _set_environment(local=not address, verbose=verbose)
-    import ray  # after the environment: Ray reads part of it on import
+    import ray
 
     if ray.is_initialized():
         return
@@ -61,7 +50,7 @@ def stop() -> None:
 
 
 def _set_environment(*, local: bool, verbose: bool) -> None:
-    settings = SETTINGS | (LOCAL_SETTINGS if local else {}) | ({} if verbose else QUIET_SETTINGS)
+    settings = (LOCAL_SETTINGS if local else {}) | ({} if verbose else QUIET_SETTINGS)
     for name, value in settings.items():
         os.environ.setdefault(name, value)
     paths = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]

@@ -8,6 +8,7 @@ from typing import Any
 from pipelines import cluster
 from pipelines.data.datasets import load_manifest
 from pipelines.data.datasets.synth import SynthSettings, generate
+from pipelines.data.manifest import Sources
 from pipelines.data.reader import ParquetClips
 from pipelines.data.schema import IngestSettings
 from pipelines.figures import strip_figure
@@ -21,6 +22,7 @@ from pipelines.train.runs import RunRequest
 from stprivacy.config import to_dict
 
 RAW, CONTROL, OURS = "raw", "initialised only", "STPrivacy"
+LABELS = (RAW, CONTROL, OURS)
 STRIP_CLIPS = 4
 
 
@@ -56,7 +58,7 @@ def prepare_data(out: Path, settings: SynthSettings, recipe: Recipe, workers: in
     cluster.start()
     from pipelines.data.ingest import ingest  # imports Ray, which the cluster must configure first
 
-    manifest = load_manifest("vp-synth", raw / "videos", raw / "annotations", None)
+    manifest = load_manifest("vp-synth", Sources(raw / "videos", raw / "annotations"))
     task = progress.task(f"ingest {name}", total=manifest.videos_in, unit="videos")
     how = IngestSettings(stride=recipe.stride, short_side_px=recipe.short_side_px)
     ledger = ingest(manifest, data, how, workers=workers, progress=lambda done, _: task.update(done))
@@ -72,8 +74,10 @@ def training_runs(runs: Runs, data: Path, recipe: Recipe, seed: int) -> list[Run
     return [_request(runs.init, init), _request(runs.adversarial, adversarial)]
 
 
-def evaluation_runs(runs: Runs, data: Path, recipe: Recipe, seed: int, on: str = "") -> list[RunRequest]:
-    """Phase 3 of the table's rows: raw, the initialised network without any adversary, and STPrivacy."""
+def evaluation_runs(
+    runs: Runs, data: Path, recipe: Recipe, seed: int, labels: Sequence[str] = LABELS, on: str = ""
+) -> list[RunRequest]:
+    """Phase 3 of the table's rows `labels`: raw, the initialised network without any adversary, and STPrivacy."""
     base = replace(recipe.evaluate, data=str(data), seed=seed, deploy_keep_ratio=recipe.init.model.keep_ratio)
     rows = {
         RAW: replace(base, anonymizer="raw", deploy_keep_ratio=1.0),
@@ -83,6 +87,7 @@ def evaluation_runs(runs: Runs, data: Path, recipe: Recipe, seed: int, on: str =
     return [
         _request(runs.evaluation(label, on), replace(run, label=label), f"evaluate {label}{on and ' on '}{on}")
         for label, run in rows.items()
+        if label in labels
     ]
 
 

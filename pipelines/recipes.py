@@ -57,10 +57,10 @@ def demo() -> Recipe:
             embed_dim=64, num_heads=4, depth=3, stem="tubelet_mlp", mask_gradient="bounded", drop_path=0.0
         ),
         losses=LossConfig(lambda_sparsification=10.0, lambda_reconstruction=1.0),
-        augment=AugmentConfig(crop_scale=(0.5, 1.0), flip_probability=0.0),
+        augment=AugmentConfig(crop_scale=(0.7, 1.0), crop_aspect=(0.85, 1 / 0.85), flip_probability=0.0),
         views=TestViewsConfig(clips=2, crops=1),
     )
-    optim = OptimConfig(learning_rate=16e-3, warmup_epochs=0.5)
+    optim = OptimConfig(learning_rate=32e-3, warmup_epochs=0.5)
     train = PhaseConfig(batch_size=32, checkpoint_every_steps=150, optim=optim)
     return Recipe(
         init=replace(base, train=replace(train, epochs=4)),

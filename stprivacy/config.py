@@ -86,15 +86,15 @@ class ModelConfig:
     clip: ClipConfig = field(default_factory=ClipConfig)
     embed_dim: int = 384
     num_heads: int = 6
-    stage_depths: tuple[int, ...] = (3, 3, 3)
-    anonymizer_depth: int = 3
+    stage_depths: tuple[int, ...] = (3, 3, 3)  # Transformer layers of each sparsification block
+    anonymizer_depth: int = 3  # Transformer layers of the anonymization block
     mlp_ratio: float = 4.0
-    keep_ratio: float = 0.7
-    stem: Stem = "conv3d"
-    select: Select = "slot"
-    mask_gradient: MaskGradient = "exact"
-    normalize_output: bool = False
-    drop_path: float = 0.1
+    keep_ratio: float = 0.7  # alpha: tubelets that each stage keeps
+    stem: Stem = "conv3d"  # the paper's, or two layers over each tubelet, which learn motion sooner from scratch
+    select: Select = "slot"  # evaluation keeps the best of each temporal slot, or of the whole clip
+    mask_gradient: MaskGradient = "exact"  # of pruned tokens: the derivative of Eq 10, or a bounded form
+    normalize_output: bool = False  # divide the output by its training standard deviation
+    drop_path: float = 0.1  # stochastic depth of the last layer
 
     def __post_init__(self) -> None:
         _positive(self, "embed_dim", "num_heads", "anonymizer_depth", "mlp_ratio")
@@ -117,10 +117,10 @@ class RecognizerConfig:
     num_heads: int = 6
     depth: int = 12
     mlp_ratio: float = 4.0
-    stem: Stem = "conv3d"
-    mask_aware: bool = True
-    mask_gradient: MaskGradient = "exact"
-    drop_path: float = 0.1
+    stem: Stem = "conv3d"  # the paper's, or two layers over each tubelet, which learn motion sooner from scratch
+    mask_aware: bool = True  # sees the keep mask and no abandoned tubelet; otherwise pixels only
+    mask_gradient: MaskGradient = "exact"  # of pruned tokens: the derivative of Eq 10, or a bounded form
+    drop_path: float = 0.1  # stochastic depth of the last layer
 
     def __post_init__(self) -> None:
         _positive(self, "embed_dim", "num_heads", "depth", "mlp_ratio")
@@ -137,15 +137,17 @@ class AugmentConfig:
     A mirror changes "walk left" into "walk right": set `flip_probability` to 0 where sides matter.
     """
 
-    crop_scale: tuple[float, float] = (0.5, 1.0)
+    crop_scale: tuple[float, float] = (0.5, 1.0)  # part of the frame's area
     crop_aspect: tuple[float, float] = (0.75, 4 / 3)
-    flip_probability: float = 0.5
+    flip_probability: float = 0.5  # of a mirrored clip
 
     def __post_init__(self) -> None:
         for name in ("crop_scale", "crop_aspect"):
             low, high = getattr(self, name)
             if not 0 < low <= high or (name == "crop_scale" and high > 1):
-                raise ValueError(f"{name} must be a rising range of positive numbers (areas at most 1), got {low, high}")
+                raise ValueError(
+                    f"{name} must be a rising range of positive numbers (areas at most 1), got {low, high}"
+                )
         if not 0 <= self.flip_probability <= 1:
             raise ValueError(f"flip_probability must be in [0, 1], got {self.flip_probability}")
 
@@ -158,12 +160,12 @@ class OptimConfig:
     `backbone_freeze_epochs` holds it still at first (the practice of the DynamicViT family).
     """
 
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.05
-    warmup_epochs: float = 0.0
-    clip_gradient_norm: float = 1.0
-    backbone_rate_scale: float = 1.0
-    backbone_freeze_epochs: int = 0
+    learning_rate: float = 1e-3  # at batch size 512
+    weight_decay: float = 0.05  # of matrices; vectors and positions are not decayed
+    warmup_epochs: float = 0.0  # linear rise of the rate
+    clip_gradient_norm: float = 1.0  # of each module
+    backbone_rate_scale: float = 1.0  # factor on the rate of all but predictors and heads
+    backbone_freeze_epochs: int = 0  # epochs in which only predictors and heads learn
 
     def __post_init__(self) -> None:
         _positive(self, "learning_rate", "clip_gradient_norm", "backbone_rate_scale")
@@ -176,14 +178,14 @@ class OptimConfig:
 class PhaseConfig:
     """How long and how a phase trains. `batch_size` is the global one, over all workers."""
 
-    epochs: int = 80
-    batch_size: int = 64
-    max_steps: int = 0  # 0: no limit but the epochs
-    accumulate_steps: int = 1
-    checkpoint_every_steps: int = 200
-    keep_checkpoints: int = 2
-    amp: bool = False
-    compile: bool = False
+    epochs: int = 80  # times that every training video is seen, one clip each
+    batch_size: int = 64  # clips in a step, over all workers
+    max_steps: int = 0  # end after so many steps; 0: after the epochs
+    accumulate_steps: int = 1  # parts that a worker's share of a batch is computed in, to save memory
+    checkpoint_every_steps: int = 200  # what a kill may cost
+    keep_checkpoints: int = 2  # newest checkpoints that are kept
+    amp: bool = False  # bfloat16 autocast; slow on CPUs
+    compile: bool = False  # torch.compile
     optim: OptimConfig = field(default_factory=OptimConfig)
 
     def __post_init__(self) -> None:
@@ -217,8 +219,8 @@ class TestViewsConfig:
 
     __test__ = False  # not a pytest class
 
-    clips: int = 5
-    crops: int = 3
+    clips: int = 5  # spread over the video's length
+    crops: int = 3  # spread along the long side
 
     def __post_init__(self) -> None:
         _positive(self, "clips", "crops")

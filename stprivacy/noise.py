@@ -35,6 +35,7 @@ class ClipNoise(Noise):
         self._seed, self._epoch, self._clips, self._scope = seed, epoch, [int(clip) for clip in clip_index], scope
 
     def scoped(self, name: str) -> "ClipNoise":
+        """The same clips' draws for the module `name`."""
         return ClipNoise(self._seed, self._epoch, self._clips, f"{self._scope}/{name}")
 
     def generators(self, purpose: str) -> list[torch.Generator]:
@@ -45,6 +46,7 @@ class ClipNoise(Noise):
         ]
 
     def uniform(self, purpose: str, batch_size: int, *shape: int) -> Tensor:
+        """Numbers in [0, 1) of shape [batch_size, *shape]. Raises: ValueError: another number of clips."""
         if batch_size != len(self._clips):
             raise ValueError(f"batch_size is {batch_size}, but the noise is for {len(self._clips)} clips")
         return torch.stack([torch.rand(shape, generator=generator) for generator in self.generators(purpose)])

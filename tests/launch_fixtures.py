@@ -1,4 +1,4 @@
-"""Executors for launch tests: a small real training, and faults that strike any executor at a chosen step."""
+"""Runs for launch tests, toy and real but tiny ones, and faults that strike any of them at a chosen step."""
 
 import json
 import os
@@ -11,12 +11,37 @@ from typing import Any
 import torch
 from torch import nn
 
+from pipelines.runs import RunConfig
 from pipelines.train.worker import Executor, resolve
 from stprivacy.checkpoint import CheckpointStore, weights_digest
+from stprivacy.config import ClipConfig, LossConfig, ModelConfig, OptimConfig, PhaseConfig, RecognizerConfig
 from stprivacy.noise import ClipNoise
 
 TOY_CONFIG = {"steps": 10, "checkpoint_every": 3, "seed": 5, "data": {"clips": 24, "values": 7}}
 TOY = "launch_fixtures:toy_with_faults"
+PHASES = "launch_fixtures:phases_with_faults"
+
+TINY = RunConfig(
+    phase="init",
+    recipe="tiny",
+    seed=7,
+    model=ModelConfig(
+        clip=ClipConfig(frames=4, height_px=32, width_px=32),
+        embed_dim=24,
+        num_heads=2,
+        stage_depths=(1, 1),
+        anonymizer_depth=1,
+        stem="tubelet_mlp",
+        mask_gradient="bounded",
+        normalize_output=True,
+    ),
+    recognizer=RecognizerConfig(embed_dim=24, num_heads=2, depth=1, stem="tubelet_mlp", mask_gradient="bounded"),
+    losses=LossConfig(lambda_sparsification=10.0, lambda_reconstruction=1.0),
+    train=PhaseConfig(
+        epochs=3, batch_size=6, accumulate_steps=2, checkpoint_every_steps=3, optim=OptimConfig(learning_rate=0.1)
+    ),
+    prefetch_batches=2,
+)
 
 
 def train_toy(config: dict[str, Any], folder: Path, context: Any, store: CheckpointStore) -> Mapping[str, Any]:
@@ -42,8 +67,10 @@ def train_toy(config: dict[str, Any], folder: Path, context: Any, store: Checkpo
         optimizer.step()
         context.report("toy", step + 1, {"loss": float(context.sum(loss)) / context.world_size})
         context.progress("toy", step + 1, config["steps"], 6)
-        if (step + 1) % config["checkpoint_every"] == 0:
+        if (step + 1) % config["checkpoint_every"] == 0 or step + 1 == config["steps"]:
             store.save(step + 1, model.state_dict(), {"optimizer": optimizer.state_dict()})
+    rows = context.gather(torch.full((context.rank + 1, 2), context.rank))
+    assert [row.tolist() for row in rows] == [[[rank, rank]] * (rank + 1) for rank in range(context.world_size)]
     digests = context.gather(torch.tensor(list(bytes.fromhex(weights_digest(model.state_dict())))))
     assert all(torch.equal(digest, digests[0]) for digest in digests)
     return {"digest": weights_digest(model.state_dict()), "threads": torch.get_num_threads()}
@@ -53,6 +80,11 @@ def plan_fault(folder: Path, kind: str, rank: int, step: int) -> None:
     """Have `kind` happen once in a run: `kill` (-9), `hold` (until killed from outside) or `raise` (ValueError)."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"fault-{rank}.json").write_text(json.dumps({"kind": kind, "step": step}))
+
+
+def attempts(folder: Path) -> list[int]:
+    """The ranks that have begun the run, sorted, once for each time."""
+    return sorted(int(line) for line in (folder / "attempts").read_text().splitlines())
 
 
 class FaultyContext:
@@ -80,9 +112,11 @@ class FaultyContext:
 
 
 def with_faults(inner: str) -> Executor:
-    """The executor named `inner`, with planned faults."""
+    """The executor named `inner`, with planned faults; each rank's attempts are lines in RUN/attempts."""
 
     def execute(config: dict[str, Any], folder: Path, context: Any, store: CheckpointStore) -> Mapping[str, Any]:
+        with open(folder / "attempts", "a") as file:
+            file.write(f"{context.rank}\n")
         run: Callable[..., Mapping[str, Any]] = resolve(inner)
         return run(config, folder, FaultyContext(context), store)
 

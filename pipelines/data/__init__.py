@@ -1,0 +1,1 @@
+"""From videos to Parquet shards, and from shards to training input."""

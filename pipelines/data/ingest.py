@@ -98,9 +98,11 @@ def ingest(
         progress(manifest.videos_in, manifest.videos_in)
         return _ledger(out, manifest)
     (out / DESCRIPTION_FILE).unlink(missing_ok=True)
-    _clean(out, keep={*(shard.name for shard in shards), rejected_name})
+    keep = {*(shard.name for shard in shards), *([rejected_name] if manifest.rejected else [])}
+    _clean(out, keep)
     _write_rejected(out, rejected_name, manifest)
     _decode(missing, out, settings, workers, _counted(progress, manifest, missing))
+    _clean(out, keep)  # of what tasks left that died
     ledger = _ledger(out, manifest)
     write_text_atomic(out / DESCRIPTION_FILE, _json(_description(out, manifest, settings, ledger)))
     return ledger
@@ -113,7 +115,7 @@ def _claim(out: Path, dataset: str, settings: IngestSettings) -> None:
     if path.is_file():
         _check_claim(out, json.loads(path.read_text(encoding="utf-8")), claim)
         return
-    if out.is_dir() and any(out.iterdir()):
+    if out.is_dir() and any(not TEMPORARY_NAME.fullmatch(found.name) for found in out.iterdir()):
         raise IngestError(f"{out} is not empty and not an ingested data set: give a new or empty folder as --out")
     out.mkdir(parents=True, exist_ok=True)
     write_text_atomic(path, _json(claim))
@@ -149,7 +151,7 @@ def _files(folder: Path) -> set[str]:
 
 def _clean(out: Path, keep: set[str]) -> None:
     """Remove what killed tasks left half-written, and shards whose input changed."""
-    for folder in (out / VIDEOS, out / QUARANTINE):
+    for folder in (out, out / VIDEOS, out / QUARANTINE):
         folder.mkdir(exist_ok=True)
         for path in folder.iterdir():
             stale = SHARD_NAME.fullmatch(path.name) and path.name not in keep

@@ -40,8 +40,8 @@ class IngestSettings:
         short_side_px: frames are shrunk to it, never enlarged
         tubelet_frames: the last frame is repeated until their number is a multiple of it
         max_pixels: a file with larger frames is quarantined
-        max_seconds: a longer one too
-        max_streams: one with more streams (video, sound, subtitles) too
+        max_seconds: a longer video is quarantined
+        max_streams: a file with more streams (video, sound, subtitles) is quarantined
         shard_videos: videos in one Parquet file, decoded by one task
     """
 

@@ -19,7 +19,7 @@ from stprivacy.video import VideoError, VideoFrames, read_video
 
 VIDEOS, QUARANTINE = "videos", "quarantine"
 SHARD_NAME = re.compile(r"\d{5,}-[0-9a-f]{16}\.parquet")
-TEMPORARY_NAME = re.compile(r"\.\d{5,}-[0-9a-f]{16}\.parquet\.\d+\.partial")
+TEMPORARY_NAME = re.compile(r"\.(\d{5,}-[0-9a-f]{16}\.parquet|dataset\.json|ingest\.json)\.\d+\.partial")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def plan_shards(manifest: Manifest, settings: IngestSettings) -> list[Shard]:
         entries = manifest.entries[begin : begin + settings.shard_videos]
         actions = tuple(index[entry.action] for entry in entries)
         inputs = [[asdict(entry), _file_state(entry.path)] for entry in entries]
-        name = shard_name(len(shards), [inputs, actions, asdict(settings)])
+        name = shard_name(len(shards), [inputs, manifest.action_names, manifest.attribute_names, asdict(settings)])
         shards.append(Shard(name, entries, actions))
     return shards
 

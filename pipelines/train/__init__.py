@@ -1,0 +1,1 @@
+"""Runs on Ray Train: launch, follow, survive."""

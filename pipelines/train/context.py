@@ -15,6 +15,7 @@ from pipelines.train.runs import MESSAGES, METRICS, PROGRESS, check_claim, write
 
 HEARTBEAT_SECONDS = 0.5
 RATE_WINDOW_SECONDS = 30.0
+DAMAGED = ("", 0)
 
 
 class RayTrainContext:
@@ -23,7 +24,6 @@ class RayTrainContext:
     def __init__(self, folder: Path, launch: str, rank: int, world_size: int, device: torch.device) -> None:
         self.folder, self.launch = folder, launch
         self.rank, self.world_size, self.device = rank, world_size, device
-        self._reported: set[str] = set()
         self._phase = ""
         self._clips = 0
         self._samples: deque[tuple[float, int]] = deque()
@@ -63,7 +63,9 @@ class RayTrainContext:
         return [part[:size].to(rows.device) for part, size in zip(parts, sizes, strict=True)]
 
     def rewind(self, phase: str, step: int) -> None:
-        """Drop the phase's lines after `step` from the history. Call it on every rank, after loading a checkpoint.
+        """Drop the phase's lines after `step` from the history, and damaged ones, of which the user is told.
+
+        Call it on every rank, after loading a checkpoint, or with 0 where there is none.
 
         Raises: ValueError: the workers have loaded different checkpoints.
         """
@@ -98,10 +100,6 @@ class RayTrainContext:
         """Append one line to RUN/metrics.jsonl."""
         if self.rank != 0:
             return
-        if phase not in self._reported:
-            # An attempt that died before its first checkpoint has left lines that nobody rewinds.
-            self._drop_after(phase, step - 1)
-            self._reported.add(phase)
         with open(self.folder / METRICS, "a", encoding="utf-8") as file:
             file.write(json.dumps({"phase": phase, "step": step, **metrics}) + "\n")
 
@@ -122,12 +120,21 @@ class RayTrainContext:
         if not history.exists():
             return
         # Without its newline, the last line was cut off by a kill.
-        lines = history.read_text(encoding="utf-8").split("\n")[:-1]
-        kept = [line for line in lines if not _is_after(json.loads(line), phase, step)]
+        lines = history.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+        places = [_place(line) for line in lines]
+        for number, place in enumerate(places, start=1):
+            if place == DAMAGED:
+                self.warn(f"{history} line {number} is damaged and was left out")
+        kept = [line for line, (of, at) in zip(lines, places, strict=True) if of and (of != phase or at <= step)]
         partial = history.with_name(f".{METRICS}.partial")
         partial.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
         partial.replace(history)
 
 
-def _is_after(entry: Mapping[str, object], phase: str, step: int) -> bool:
-    return entry["phase"] == phase and int(str(entry["step"])) > step
+def _place(line: str) -> tuple[str, int]:
+    """The phase and step that a line of the history reports."""
+    try:
+        entry = json.loads(line)
+        return str(entry["phase"]), int(entry["step"])
+    except (ValueError, KeyError, TypeError):
+        return DAMAGED

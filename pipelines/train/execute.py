@@ -64,9 +64,7 @@ def _evaluate(
     model = load_anonymizer(Path(run.from_run)) if run.from_run else ANONYMIZERS[run.anonymizer](run.model)
     action = Recognizer(run.recognizer, run.model.clip, len(data.action_names))
     attackers = make_attackers(run, len(data.attribute_names))
-    scores = evaluate(
-        model, run.deploy_keep_ratio, action, attackers, data, run.train, context, store, run.seed
-    )
+    scores = evaluate(model, run.deploy_keep_ratio, action, attackers, data, run.train, context, store, run.seed)
     return {"protocol": "known"} | scores
 
 

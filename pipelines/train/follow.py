@@ -1,11 +1,16 @@
 """The driver's view of a run that workers do: its progress, its messages, and its metrics on their way to MLflow."""
 
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
+from pipelines.history import read_history
 from pipelines.progress import Progress, Task
 from pipelines.tracking import TrackedRun, Tracker
 from pipelines.train.runs import CONFIG, MESSAGES, METRICS, PROGRESS, RESULT, RunRequest, read_json
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Follower:
@@ -76,6 +81,7 @@ class Follower:
         if self._run.finished:
             tracked = self._open(self._tracker)
             tracked.log_file(self._run.folder / CONFIG)
+            tracked.log_figure(_curves(self._run.folder / METRICS), "curves.png")
             tracked.log_result(read_json(self._run.folder / RESULT))
             tracked.finish()
             self._closed = True
@@ -84,3 +90,9 @@ class Follower:
         if self._tracked is None:
             self._tracked = tracker.run(self._run.folder, self._run.title, self._run.config, self._parent)
         return self._tracked
+
+
+def _curves(history: Path) -> "Figure":
+    from pipelines.figures import curves_figure  # half a second: only who tracks pays it
+
+    return curves_figure(read_history(history))

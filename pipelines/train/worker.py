@@ -1,6 +1,5 @@
 """What runs in each Ray Train worker: the launch's runs, one after the other."""
 
-import gc
 import importlib
 import os
 import threading
@@ -19,8 +18,8 @@ from pipelines.train.context import RayTrainContext
 from pipelines.train.runs import CHECKPOINTS, RESULT, RunRequest, check_claim, failure_of, record_failure, write_json
 from stprivacy.checkpoint import CheckpointStore
 
-WATCH_SECONDS = 1.0
-PATIENCE_SECONDS = 5.0
+WATCH_SECONDS = 0.5
+PATIENCE_SECONDS = 2.0
 
 Executor = Callable[[dict[str, Any], Path, RayTrainContext, CheckpointStore], Mapping[str, Any]]
 
@@ -29,7 +28,7 @@ def work(order: dict[str, Any]) -> None:
     """Do the runs of `order`: {"launch": id, "executor": "module:function", "runs": [RunRequest], "scratch": folder}.
 
     A run that has its result is passed over. An error that a retry would meet again is written to RUN/failure.json
-    and ends the worker quietly, as raising it would make Ray restart the group; loss of a worker is raised.
+    and ends the worker quietly, as raising it would make Ray try again; loss of a worker is raised.
     """
     launch, runs = order["launch"], order["runs"]
     if any(failure_of(run.folder, launch) for run in runs):
@@ -48,9 +47,6 @@ def work(order: dict[str, Any]) -> None:
         if restarted and run is unfinished[0]:
             context.warn(f"{run.title}: a worker was lost, restarted all of them from the newest checkpoint")
         if not _survives(run, context, order["executor"]):
-            # The dead frames hold the group's connections; only when they are closed do peers stop waiting for us.
-            gc.collect()
-            dist.destroy_process_group()
             break
     over.set()
 
@@ -70,6 +66,8 @@ def _survives(run: RunRequest, context: RayTrainContext, executor: str) -> bool:
         if context.rank == 0:
             check_claim(run.folder, context.launch)
             write_json(run.folder / RESULT, result)
+        # The next run may begin with what rank 0 has just written.
+        dist.barrier()
     except Exception as error:
         if _is_loss(error):
             if failure_of(run.folder, context.launch):
@@ -81,7 +79,7 @@ def _survives(run: RunRequest, context: RayTrainContext, executor: str) -> bool:
 
 
 def _leave_failed_launch(runs: Sequence[RunRequest], launch: str, over: threading.Event) -> None:
-    """End a process that still waits in a collective for a peer that has failed: NCCL does not notice."""
+    """End a process that still waits in a collective for a peer that has failed; a new group finds the failure."""
     while not over.wait(WATCH_SECONDS):
         if any(failure_of(run.folder, launch) for run in runs) and not over.wait(PATIENCE_SECONDS):
             os._exit(1)

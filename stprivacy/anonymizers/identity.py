@@ -16,7 +16,7 @@ class Identity(nn.Module):
         self.clip = clip
 
     def forward(self, video: Tensor, keep_ratio: float | None = None, noise: Noise = Noise()) -> Anonymized:
-        """video [b c t h w] -> the same video; there is nothing for keep_ratio or noise to change."""
+        """Video [b c t h w] -> the same video; there is nothing for keep_ratio or noise to change."""
         slots, rows, columns = grid_of(video, self.clip)
         keep = video.new_ones(video.shape[0], slots, rows * columns)
         return Anonymized(video, keep, (keep,))

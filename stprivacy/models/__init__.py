@@ -1,0 +1,1 @@
+"""STPrivacy's blocks and the recognizers."""

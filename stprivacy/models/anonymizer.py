@@ -61,9 +61,7 @@ class STPrivacy(nn.Module):
         x = self.embedding(video) + self.position(grid)  # b n d
         return self._train(x, grid, noise) if self.training else self._eval(x, grid, ratio)
 
-    def _train(
-        self, x: Tensor, grid: tuple[int, int, int], noise: Noise
-    ) -> tuple[Anonymized, Tensor, Tensor]:
+    def _train(self, x: Tensor, grid: tuple[int, int, int], noise: Noise) -> tuple[Anonymized, Tensor, Tensor]:
         batch, tokens, _ = x.shape
         depth = sum(self.config.stage_depths) + self.config.anonymizer_depth
         scales = branch_scales(noise, x, depth, self.config.drop_path)
@@ -92,7 +90,7 @@ class STPrivacy(nn.Module):
             x = run_layers(layers, x, None, repeat(None))
             log_z = predictor(x, x.new_ones(x.shape[:2]), slots, grid[0])
             count = stage_count(tokens // grid[0] if per_slot else tokens, ratio, stage)
-            chosen = select_tokens(log_z, slots, grid[0], count, self.config.select)
+            chosen = select_tokens(log_z, grid[0], count, self.config.select)
             x = x.gather(1, chosen.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
             slots, places = slots.gather(1, chosen), places.gather(1, chosen)
             keep = x.new_zeros(batch, tokens).scatter_(1, places, 1.0)
@@ -121,4 +119,3 @@ class STPrivacy(nn.Module):
         std = kept.std()
         momentum = 0.99 if self.output_std > 0 else 0.0
         self.output_std.mul_(momentum).add_(std * (1 - momentum))
-

@@ -26,7 +26,7 @@ def masked_attention(q: Tensor, k: Tensor, v: Tensor, keep: Tensor, mask_gradien
 
 def _mask(keep: Tensor) -> Tensor:
     """M of Eq 9: [b n] -> [b n n]."""
-    mask = keep.unsqueeze(-2).repeat(1, keep.shape[-1], 1)
+    mask: Tensor = keep.unsqueeze(-2).repeat(1, keep.shape[-1], 1)
     mask.diagonal(dim1=-2, dim2=-1).fill_(1)
     return mask
 
@@ -34,7 +34,7 @@ def _mask(keep: Tensor) -> Tensor:
 def _scores(q: Tensor, k: Tensor) -> Tensor:
     """S of Eq 8 in float32 (float64 stays): [b h n n]."""
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
-    return scores if scores.dtype == torch.float64 else scores.float()
+    return scores if scores.dtype == torch.float64 else scores.to(torch.float32)
 
 
 class _MaskedAttention(torch.autograd.Function):

@@ -2,7 +2,6 @@
 
 from functools import partial
 
-import torch
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -28,6 +27,7 @@ class Recognizer(nn.Module):
         super().__init__()
         self.config = config
         self.clip = clip
+        self.num_outputs = num_outputs
         self.embedding = embedding or make_embedding(config.stem, clip, config.embed_dim)
         self.position = PositionEmbedding(clip.grid, config.embed_dim)
         layer = partial(Layer, config.embed_dim, config.num_heads, config.mlp_ratio, config.mask_gradient)
@@ -38,7 +38,7 @@ class Recognizer(nn.Module):
         nn.init.zeros_(self.head.weight)
 
     def forward(self, video: Tensor, keep: Tensor | None = None, noise: Noise = Noise()) -> Tensor:
-        """video [b 3 t h w] normalised, keep [b l n] in {0, 1} or None for all -> logits [b outputs]."""
+        """Video [b 3 t h w] normalised, keep [b l n] in {0, 1} or None for all -> logits [b outputs]."""
         mask = None if keep is None else rearrange(keep, "b l n -> b (l n)")
         if keep is not None and not self.config.mask_aware:
             pixels = expand_keep(keep, grid_of(video, self.clip), self.clip.tubelet_frames, self.clip.patch_size)
@@ -49,13 +49,14 @@ class Recognizer(nn.Module):
         rate = self.config.drop_path if self.training else 0.0
         x = run_layers(self.layers, x, mask, branch_scales(noise, x, self.config.depth, rate))
         pooled = x.mean(1) if mask is None else masked_mean(x, mask)
-        return self.head(self.norm(pooled))  # type: ignore[no-any-return]
+        logits: Tensor = self.head(self.norm(pooled))
+        return logits
 
 
 def masked_mean(x: Tensor, keep: Tensor) -> Tensor:
     """Mean of x [b n d] over the tokens kept by keep [b n]: [b d]; zeros where none is."""
     weight = keep.to(x.dtype)
-    return (x * weight.unsqueeze(-1)).sum(1) / weight.sum(1, keepdim=True).clamp_min(1e-6)
+    return (x * weight.unsqueeze(-1)).sum(1) / weight.sum(1, keepdim=True).clamp_min(1.0)
 
 
 def _equal_counts(keep: Tensor) -> bool:
@@ -65,4 +66,4 @@ def _equal_counts(keep: Tensor) -> bool:
 
 def _drop(x: Tensor, keep: Tensor) -> Tensor:
     """The kept ones of x [b n d], equally many in each row: [b k d]."""
-    return x[keep > 0.5].unflatten(0, (x.shape[0], -1))
+    return rearrange(x[keep > 0.5], "(b k) d -> b k d", b=x.shape[0])

@@ -2,6 +2,7 @@
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from stprivacy.config import Select
@@ -28,7 +29,7 @@ class RetainPredictor(nn.Module):
         )
 
     def forward(self, x: Tensor, keep: Tensor, slots: Tensor, num_slots: int) -> Tensor:
-        """x [b n d], keep [b n], slots [b n] (each token's temporal slot) -> log z [b n 2] (Eq 5)."""
+        """Tokens x [b n d], keep [b n], slots [b n] (each token's temporal slot) -> log z [b n 2] (Eq 5)."""
         local, spatial, spatio_temporal = self.features(x).split(self.split, dim=-1)
         evidence = torch.cat(  # Eq 4
             [
@@ -49,7 +50,7 @@ def slot_mean(x: Tensor, keep: Tensor, slots: Tensor, num_slots: int) -> Tensor:
     member = F.one_hot(slots, num_slots).to(x.dtype)  # b n l
     weight = member * keep.to(x.dtype).unsqueeze(-1)
     total = weight.transpose(1, 2) @ x  # b l d
-    mean = total / weight.sum(1).clamp_min(1e-6).unsqueeze(-1)
+    mean = total / weight.sum(1).clamp_min(1.0).unsqueeze(-1)
     return member @ mean
 
 
@@ -71,18 +72,18 @@ def stage_count(tokens: int, keep_ratio: float, stage: int) -> int:
     return max(int(round(tokens * keep_ratio**stage, 9)), 1)
 
 
-def select_tokens(log_z: Tensor, slots: Tensor, grid_slots: int, count: int, select: Select) -> Tensor:
+def select_tokens(log_z: Tensor, num_slots: int, count: int, select: Select) -> Tensor:
     """Indices of the survivors, in ascending order, by retaining probability.
 
-    Args: log_z [b k 2] of the tokens still there; slots [b k], every slot with equally many tokens where `select` is
-    "slot"; count: survivors per slot ("slot") or in all ("global"). Returns: [b kept] indices into the k tokens.
+    Args: log_z [b k 2] of the tokens still there, slot by slot; num_slots: slots, each with equally many tokens where
+    `select` is "slot"; count: survivors per slot ("slot") or in all ("global"). Returns: [b kept] indices into k.
     """
     score = log_z[..., 0] - log_z[..., 1]
     if select == "global":
         chosen = score.topk(count, dim=1).indices
     else:
-        per_slot = score.shape[1] // grid_slots
-        within = score.unflatten(1, (grid_slots, per_slot)).topk(count, dim=2).indices  # b l count
-        first = torch.arange(grid_slots, device=score.device)[None, :, None] * per_slot
+        per_slot = score.shape[1] // num_slots
+        within = rearrange(score, "b (l n) -> b l n", l=num_slots).topk(count, dim=2).indices  # b l count
+        first = torch.arange(num_slots, device=score.device)[None, :, None] * per_slot
         chosen = (within + first).flatten(1)
     return chosen.sort(dim=1).values

@@ -24,13 +24,14 @@ class Attention(nn.Module):
         self.proj = nn.Linear(embed_dim, embed_dim)
 
     def forward(self, x: Tensor, keep: Tensor | None) -> Tensor:
-        """x [b n d], keep [b n] or None for all -> [b n d]."""
+        """Tokens x [b n d], keep [b n] or None for all -> [b n d]."""
         q, k, v = rearrange(self.qkv(x), "b n (three h d) -> three b h n d", three=3, h=self.num_heads)
         if keep is None:
             out = F.scaled_dot_product_attention(q, k, v)
         else:
             out = masked_attention(q, k, v, keep, self.mask_gradient)
-        return self.proj(rearrange(out, "b h n d -> b n (h d)"))  # type: ignore[no-any-return]
+        projected: Tensor = self.proj(rearrange(out, "b h n d -> b n (h d)"))
+        return projected
 
 
 class Layer(nn.Module):
@@ -45,10 +46,10 @@ class Layer(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(embed_dim, hidden), nn.GELU(), nn.Linear(hidden, embed_dim))
 
     def forward(self, x: Tensor, keep: Tensor | None, branch_scale: Tensor | None) -> Tensor:
-        """x [b n d], keep [b n] or None, branch_scale [b 2] (stochastic depth) or None -> [b n d]."""
-        attended = self.attention(self.norm1(x), keep)
+        """Tokens x [b n d], keep [b n] or None, branch_scale [b 2] (stochastic depth) or None -> [b n d]."""
+        attended: Tensor = self.attention(self.norm1(x), keep)
         x = x + (attended if branch_scale is None else attended * branch_scale[:, 0, None, None])
-        mixed = self.mlp(self.norm2(x))
+        mixed: Tensor = self.mlp(self.norm2(x))
         return x + (mixed if branch_scale is None else mixed * branch_scale[:, 1, None, None])
 
 
@@ -64,15 +65,15 @@ def branch_scales(noise: Noise, x: Tensor, depth: int, rate: float) -> Iterator[
     return iter(((uniform >= rates).to(x.dtype) / (1 - rates)).unbind(1))
 
 
-def run_layers(layers: nn.ModuleList, x: Tensor, keep: Tensor | None, scales: Iterator[Tensor | None]) -> Tensor:
-    """x [b n d] through `layers`, which take their branch scales one after another."""
-    for layer in layers:
+def run_layers(layers: nn.Module, x: Tensor, keep: Tensor | None, scales: Iterator[Tensor | None]) -> Tensor:
+    """Tokens x [b n d] through `layers`, which take their branch scales one after another."""
+    for layer in layers.children():
         x = layer(x, keep, next(scales))
     return x
 
 
 def initialise(module: nn.Module) -> None:
-    """ViT initialisation: truncated normal weights of std .02, zero biases. For `module.apply`."""
+    """ViT's own initialisation of linear layers: Xavier-uniform weights, zero biases. For `module.apply`."""
     if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.xavier_uniform_(module.weight)
         nn.init.zeros_(module.bias)

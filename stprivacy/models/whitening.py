@@ -21,14 +21,13 @@ class WhitenedEmbedding(nn.Module):
         components = min(components, clip.tubelet_values)
         self.register_buffer("mean", torch.zeros(clip.tubelet_values))
         self.register_buffer("directions", torch.zeros(clip.tubelet_values, components))
-        self.proj = nn.Sequential(
-            nn.Linear(components, 2 * embed_dim), nn.GELU(), nn.Linear(2 * embed_dim, embed_dim)
-        )
+        self.proj = nn.Sequential(nn.Linear(components, 2 * embed_dim), nn.GELU(), nn.Linear(2 * embed_dim, embed_dim))
 
     def forward(self, video: Tensor) -> Tensor:
         """Tokens of a video: [b 3 t h w] -> [b n d]."""
         tubelets = to_tubelets(video, self.clip.tubelet_frames, self.clip.patch_size)
-        return self.proj((tubelets - self.mean) @ self.directions)  # type: ignore[no-any-return]
+        tokens: Tensor = self.proj((tubelets - self.mean) @ self.directions)
+        return tokens
 
     def fit(self, moments: "Moments") -> None:
         """Set the projection from tubelet moments; directions of next to no variance are left out (zero)."""

@@ -1,6 +1,7 @@
 """Phase 2, adversarial learning: STPrivacy against an action and a video-level privacy recognizer (Eq 13)."""
 
 from torch import Tensor, nn
+from torch.autograd import backward
 
 from stprivacy.checkpoint import CheckpointStore
 from stprivacy.config import LossConfig, PhaseConfig
@@ -51,14 +52,14 @@ class AdversarialPhase:
         logits = self.privacy_recognizer.frozen(video, keep, privacy_noise)
         privacy = privacy_loss(logits, share.privacy, self.losses.privacy_objective)
         loss = adversarial_loss(sparsification, action, privacy, self.losses)
-        (loss * share.weight).backward()
+        backward(loss * share.weight)
 
         # The recognizers, each by its own loss, on the detached output.
         video, keep = video.detach(), keep.detach()
         read_action = action_loss(self.action_recognizer(video, keep, action_noise), share.action)
-        (read_action * share.weight).backward()
+        backward(read_action * share.weight)
         read_privacy = privacy_loss(self.privacy_recognizer(video, keep, privacy_noise), share.privacy)
-        (read_privacy * share.weight).backward()
+        backward(read_privacy * share.weight)
 
         return {
             "loss": loss.detach(),

@@ -61,13 +61,13 @@ class ClipSource(Protocol):
         """Global batches in an epoch; the last one may be smaller."""
 
     def train_batches(self, epoch: int, first_step: int, batch_size: int) -> Iterator[Batch]:
-        """This worker's shares of the epoch's batches from `first_step` on, augmented."""
+        """The worker's shares of the epoch's batches from `first_step` on, augmented."""
 
     def test_size(self) -> int:
         """Videos in the test split."""
 
     def test_batches(self, batch_videos: int) -> Iterator[tuple[Batch, int]]:
-        """This worker's test videos (every world_size-th), each as V consecutive rows of views; and V."""
+        """The worker's test videos (every world_size-th), each as V consecutive rows of views; and V."""
 
 
 class PhaseContext(Protocol):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import backward
 
 from stprivacy.anonymized import Anonymized, Anonymizer
 from stprivacy.checkpoint import CheckpointStore
@@ -43,6 +44,7 @@ class EvaluationPhase:
         self.action_recognizer = Learner(ACTION, action_recognizer, settings, context)
         self.attackers = {name: Learner(name, module, settings, context) for name, module in attackers.items()}
         self.learners = (self.action_recognizer, *self.attackers.values())
+        self._outputs = [model.num_outputs for model in (action_recognizer, *attackers.values())]
 
     @torch.no_grad()
     def transform(self, video: Tensor) -> Anonymized:
@@ -59,7 +61,7 @@ class EvaluationPhase:
                 loss = action_loss(logits, share.action)
             else:
                 loss = privacy_loss(logits, share.privacy)
-            (loss * share.weight).backward()
+            backward(loss * share.weight)
             terms[f"loss_{learner.name}"] = loss.detach()
         return terms
 
@@ -99,15 +101,12 @@ class EvaluationPhase:
         whole = [torch.cat(parts).to(context.device) for parts in zip(*columns, strict=True)]
         index, action, privacy, *probabilities = (torch.cat(context.gather(part)).cpu() for part in whole)
         order = index.argsort()
-        by_name = {
-            learner.name: part[order] for learner, part in zip(self.learners, probabilities, strict=True)
-        }
+        by_name = {learner.name: part[order] for learner, part in zip(self.learners, probabilities, strict=True)}
         return Predictions(index[order], action[order], privacy[order], by_name)
 
     def _no_rows(self, data: ClipSource) -> list[Tensor]:
-        counts = [learner.module.head.out_features for learner in self.learners]
         labels = torch.zeros(0, dtype=torch.int64)
-        return [labels, labels, torch.zeros(0, len(data.attribute_names)), *(torch.zeros(0, n) for n in counts)]
+        return [labels, labels, torch.zeros(0, len(data.attribute_names)), *(torch.zeros(0, n) for n in self._outputs)]
 
     def _predict_batch(self, batch: Batch, views: int) -> list[Tensor]:
         anonymized = self.transform(batch.video)
@@ -163,9 +162,10 @@ def evaluate(
     if isinstance(anonymizer, nn.Module):
         anonymizer.eval().requires_grad_(False).to(context.device)
     phase = EvaluationPhase(anonymizer, keep_ratio, action_recognizer, attackers, settings, context)
-    # A resumed run finds the projections in its checkpoint.
-    if store.latest() is None:
+    loop = PhaseLoop(phase, settings, data, context, store, seed)
+    step = loop.resume()
+    if step == 0:  # a resumed run finds the projections in its checkpoint
         phase.fit_whitening(data, settings.batch_size, action_recognizer.clip, context)
-    PhaseLoop(phase, settings, data, context, store, seed).run()
+    loop.train(step)
     batch_videos = max(settings.batch_size // 8, 1)
     return phase.predict(data, context, batch_videos).scores(list(data.attribute_names), seed)

@@ -1,6 +1,7 @@
 """Phase 1, initialization: STPrivacy learns to sparsify and to recognise actions by itself (Eq 12)."""
 
 from torch import Tensor, nn
+from torch.autograd import backward
 
 from stprivacy.anonymized import Anonymized
 from stprivacy.checkpoint import CheckpointStore
@@ -26,7 +27,7 @@ class SelfRecognizer(nn.Module):
         self.classifier = nn.Linear(anonymizer.config.embed_dim, num_actions)
 
     def forward(self, video: Tensor, noise: Noise) -> tuple[Anonymized, Tensor]:
-        """video [b 3 t h w] -> the transformed batch and action logits [b c]."""
+        """Video [b 3 t h w] -> the transformed batch and action logits [b c]."""
         anonymized, tokens, keep = self.anonymizer.features(video, noise=noise)
         return anonymized, self.classifier(masked_mean(tokens, keep))
 
@@ -57,11 +58,14 @@ class InitializationPhase:
         terms = {"loss_sparsification": sparsification, "loss_action": action}
         if self.losses.lambda_reconstruction:
             keep = expand_keep(
-                anonymized.keep.detach(), grid_of(share.video, self.clip), self.clip.tubelet_frames, self.clip.patch_size
+                anonymized.keep.detach(),
+                grid_of(share.video, self.clip),
+                self.clip.tubelet_frames,
+                self.clip.patch_size,
             )
             terms["loss_reconstruction"] = reconstruction_loss(anonymized.video, share.video, keep)
             loss = loss + self.losses.lambda_reconstruction * terms["loss_reconstruction"]
-        (loss * share.weight).backward()
+        backward(loss * share.weight)
         return {name: term.detach() for name, term in terms.items()} | mask_statistics(anonymized)
 
 

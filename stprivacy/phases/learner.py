@@ -1,6 +1,6 @@
 """A module in training: its data-parallel wrapper, its optimizer, and the guard before every step."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -27,11 +27,12 @@ class Learner:
         if settings.compile:
             self.module.compile()
         self.optimizer = make_optimizer(self.module, settings.optim)
-        self._parallel = context.wrap(self.module)
+        self._parallel: Callable[..., Any] = context.wrap(self.module)
         self._settings = settings
         self._device = context.device.type
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The data-parallel forward pass."""
         with self._autocast():
             return self._parallel(*args, **kwargs)
 
@@ -47,8 +48,8 @@ class Learner:
     @contextmanager
     def accumulating(self, more_to_come: bool) -> Iterator[None]:
         """Leave the reduction over workers to the last backward pass of a step."""
-        wait = more_to_come and isinstance(self._parallel, DistributedDataParallel)
-        with self._parallel.no_sync() if wait else nullcontext():
+        parallel = self._parallel
+        with parallel.no_sync() if more_to_come and isinstance(parallel, DistributedDataParallel) else nullcontext():
             yield
 
     def update(self, phase: str, step: int, total_steps: int, steps_per_epoch: int) -> Tensor:

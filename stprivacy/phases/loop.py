@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from stprivacy.checkpoint import CheckpointStore
+from stprivacy.checkpoint import Checkpoint, CheckpointStore
 from stprivacy.config import PhaseConfig
 from stprivacy.noise import ClipNoise, derived_seed
 from stprivacy.phases.context import Batch, ClipSource, PhaseContext
@@ -18,7 +18,10 @@ class Phase(Protocol):
     """One phase of the method: who learns, and from which losses."""
 
     name: str
-    learners: Sequence[Learner]
+
+    @property
+    def learners(self) -> Sequence[Learner]:
+        """All modules in training, each with its optimizer."""
 
     def backward(self, share: Batch, noise: ClipNoise) -> dict[str, Tensor]:
         """Forward and backward passes over one share of a batch; gives back its loss terms and statistics."""
@@ -28,7 +31,12 @@ class PhaseLoop:
     """Runs a phase from wherever its newest checkpoint is to its end."""
 
     def __init__(
-        self, phase: Phase, settings: PhaseConfig, data: ClipSource, context: PhaseContext, store: CheckpointStore,
+        self,
+        phase: Phase,
+        settings: PhaseConfig,
+        data: ClipSource,
+        context: PhaseContext,
+        store: CheckpointStore,
         seed: int,
     ) -> None:
         self.phase, self.settings, self.data, self.context, self.store = phase, settings, data, context, store
@@ -39,23 +47,26 @@ class PhaseLoop:
             self.total_steps = min(self.total_steps, settings.max_steps)
         self._sums: dict[str, float] = {}
         self._summed_steps = 0
+        self._last_report: dict[str, float] = {}
 
     def run(self) -> dict[str, float]:
         """Train to the end; gives back the mean terms of the last epoch."""
-        step = self.resume()
-        last_report: dict[str, float] = {}
+        return self.train(self.resume())
+
+    def train(self, step: int) -> dict[str, float]:
+        """The same from `step`, which `resume` has given."""
         while step < self.total_steps:
             epoch, first = divmod(step, self.steps_per_epoch)
             for batch in self.data.train_batches(epoch, first, self.settings.batch_size):
                 self._step(batch, epoch, step)
                 step += 1
                 if step % self.steps_per_epoch == 0 or step == self.total_steps:
-                    last_report = self._report(step)
+                    self._report(step)
                 if step % self.settings.checkpoint_every_steps == 0 or step == self.total_steps:
                     self.store.save(step, self._weights(), self._state())
                 if step == self.total_steps:
                     break
-        return last_report
+        return self._last_report
 
     def _step(self, batch: Batch, epoch: int, step: int) -> None:
         phase = self.phase
@@ -84,25 +95,29 @@ class PhaseLoop:
                 stack.enter_context(learner.accumulating(more_to_come))
             return self.phase.backward(share, noise)
 
-    def _report(self, step: int) -> dict[str, float]:
-        means = {name: total / self._summed_steps for name, total in self._sums.items()}
+    def _report(self, step: int) -> None:
+        self._last_report = {name: total / self._summed_steps for name, total in self._sums.items()}
         self._sums, self._summed_steps = {}, 0
-        self.context.report(self.phase.name, step, means)
-        return means
+        self.context.report(self.phase.name, step, self._last_report)
 
     def resume(self) -> int:
-        """Load the newest checkpoint that is whole; gives back the step to go on from."""
+        """Load the newest checkpoint that is whole; gives back the step to go on from, 0 where there is none."""
         checkpoint = self.store.latest()
-        if checkpoint is None:
-            return 0
+        done = checkpoint.number if checkpoint else 0
+        if checkpoint:
+            self._load(checkpoint)
+        # Without a checkpoint too: a launch that was killed before its first one may have reported.
+        self.context.rewind(self.phase.name, done)
+        return done
+
+    def _load(self, checkpoint: Checkpoint) -> None:
         for learner in self.phase.learners:
             prefix = f"{learner.name}."
             weights = {key.removeprefix(prefix): x for key, x in checkpoint.model.items() if key.startswith(prefix)}
             learner.module.load_state_dict(weights)
             learner.optimizer.load_state_dict(checkpoint.state["optimizers"][learner.name])
         self._sums, self._summed_steps = dict(checkpoint.state["sums"]), checkpoint.state["summed_steps"]
-        self.context.rewind(self.phase.name, checkpoint.number)
-        return checkpoint.number
+        self._last_report = dict(checkpoint.state["last_report"])
 
     def _weights(self) -> dict[str, Tensor]:
         return collect_weights({learner.name: learner.module for learner in self.phase.learners})
@@ -112,6 +127,7 @@ class PhaseLoop:
             "optimizers": {learner.name: learner.optimizer.state_dict() for learner in self.phase.learners},
             "sums": self._sums,
             "summed_steps": self._summed_steps,
+            "last_report": self._last_report,
         }
 
 

@@ -1,10 +1,12 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import ray
 
-from pipelines import cluster
+from pipelines import RAY_SETTINGS, cluster
 
 
 def test_starting_twice_keeps_the_cluster(ray_cluster: None) -> None:
@@ -24,6 +26,21 @@ def test_worker_processes_find_the_library_and_stay_where_they_are(ray_cluster: 
     setting, file = ray.get(look.remote())
     assert setting == "0"
     assert Path(file).parents[1] == cluster.ROOT
+
+
+def test_importing_the_package_sets_what_ray_reads_on_import() -> None:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    code = "import os, sys, pipelines; print('ray' in sys.modules, os.environ['RAY_DATA_USE_DATASOURCE_V2'])"
+    environment = clean | {"RAY_DATA_USE_DATASOURCE_V2": "1"}
+    for given, expected in ((clean, "False 0"), (environment, "False 1")):
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, env=given, cwd=cluster.ROOT, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == expected
+
+
+def test_ray_data_has_read_the_settings(ray_cluster: None) -> None:
+    assert RAY_SETTINGS["RAY_DATA_USE_DATASOURCE_V2"] == "0"
+    assert not ray.data.DataContext.get_current().use_datasource_v2
 
 
 def test_settings_of_the_user_are_left_alone(ray_cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:

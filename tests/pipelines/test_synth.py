@@ -3,7 +3,10 @@
 import io
 import json
 import pickle
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,9 @@ from pipelines.data.datasets.synth.actions import ACTION_SETS
 from pipelines.data.datasets.synth.scene import Scene, build_scene, person_boxes, render
 
 SMALL = SynthSettings(train_videos=8, test_videos=4, seed=3)
+PROBED = SynthSettings(train_videos=400, test_videos=1, seed=21)
+# Three standard errors, sqrt((n + 1) / (3 n^2)) each, of the AUC of a probe that reads nothing, n balanced clips.
+CHANCE = 3 * (401 / (3 * 400**2)) ** 0.5
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +57,28 @@ def probe_auc(features: NDArray[np.float64], labels: NDArray[np.int64]) -> float
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500))
     scores = cross_val_predict(probe, features, labels, cv=5, method="predict_proba")[:, 1]
     return float(roc_auc_score(labels, scores))
+
+
+def clip_statistics(settings: SynthSettings, clip: Clip) -> list[float]:
+    """Colors of the picture and of its central square (12 numbers), then log file size, length, frame rate."""
+    content = clip_bytes(settings, clip)
+    with av.open(io.BytesIO(content), "r") as container:
+        rate = float(container.streams.video[0].average_rate or 0)
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    picture, border = np.stack(frames[::6]).astype(np.float64), (settings.width_px - settings.height_px) // 2
+    colors = [
+        moments
+        for part in (picture, picture[:, :, border : settings.width_px - border])
+        for moments in (*part.mean(axis=(0, 1, 2)), *part.std(axis=(0, 1, 2)))
+    ]
+    return [*colors, float(np.log(len(content))), float(len(frames)), rate]
+
+
+@pytest.fixture(scope="module")
+def statistics() -> NDArray[np.float64]:
+    chosen = clips(PROBED)[:400]
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        return np.array(list(pool.map(partial(clip_statistics, PROBED), chosen, chunksize=8)))
 
 
 @pytest.mark.parametrize("actions", ["a", "b"])
@@ -113,11 +141,30 @@ def test_a_linear_probe_on_place_scale_and_length_reads_no_attribute() -> None:
         assert abs(probe_auc(features, privacy[:, attribute]) - 0.5) < 0.05, name
 
 
+def test_a_linear_probe_on_file_size_and_length_reads_no_attribute(statistics: NDArray[np.float64]) -> None:
+    for attribute, name in enumerate(ATTRIBUTE_NAMES):
+        labels = np.array([clip.privacy[attribute] for clip in clips(PROBED)[:400]])
+        assert abs(probe_auc(statistics[:, 12:], labels) - 0.5) < CHANCE, name
+
+
+@pytest.mark.parametrize(
+    ("name", "bound"),
+    # What the actor wears or bares has colors of its own, which nothing hides: over 800 clips the probe's AUC was
+    # .64 (skin_color), .58 (face), .58 (gender), .62 (nudity), .54 (relationship), each give or take .02.
+    [("skin_color", 0.2), ("face", 0.14), ("gender", 0.14), ("nudity", 0.2), ("relationship", CHANCE)],
+)
+def test_a_linear_probe_on_color_statistics_reads_little_of_the_actor_and_no_companion(
+    statistics: NDArray[np.float64], name: str, bound: float
+) -> None:
+    labels = np.array([clip.privacy[ATTRIBUTE_NAMES.index(name)] for clip in clips(PROBED)[:400]])
+    assert abs(probe_auc(statistics[:, :12], labels) - 0.5) < bound
+
+
 def test_the_actor_stays_in_the_square_that_a_center_crop_shows() -> None:
     settings = SynthSettings(train_videos=64, test_videos=1)
     for scene in scenes(settings):
         centers = scene.actor[:, 0, 0]
-        assert np.all(np.abs(centers - settings.width_px / 2) < 0.36 * settings.height_px)
+        assert np.all(np.abs(centers - settings.width_px / 2) < 0.42 * settings.height_px)
 
 
 @pytest.mark.parametrize("attribute", range(5))

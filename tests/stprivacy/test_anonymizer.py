@@ -1,6 +1,7 @@
 """STPrivacy in both modes: what is dropped, what cannot leak, what randomness and gradients do."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -70,7 +71,7 @@ def test_evaluation_sets_abandoned_tubelets_to_zero_and_no_others() -> None:
 def test_masks_shrink_from_stage_to_stage() -> None:
     for mode in (True, False):
         keeps = make().train(mode)(clips()).stage_keeps
-        assert all((later <= earlier).all() for earlier, later in zip(keeps, keeps[1:], strict=False))
+        assert all((later <= earlier).all() for earlier, later in pairwise(keeps))
 
 
 def test_keep_ratio_can_be_overridden_at_deployment() -> None:
@@ -88,7 +89,7 @@ def test_training_with_a_mask_equals_evaluation_that_drops_the_same_tokens(monke
     dropped = model.eval()(video)
     stages = iter(dropped.stage_keeps)
     monkeypatch.setattr(
-        "stprivacy.models.anonymizer.gumbel_keep", lambda log_z, uniform: next(stages).flatten(1) + 0 * log_z[..., 0]
+        "stprivacy.models.anonymizer.gumbel_keep", lambda log_z, _: next(stages).flatten(1) + 0 * log_z[..., 0]
     )
     masked = model.train()(video)
     torch.testing.assert_close(masked.video * pixels(dropped.keep), dropped.video, rtol=1e-4, atol=1e-5)

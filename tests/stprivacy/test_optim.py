@@ -22,7 +22,9 @@ def test_rate_scales_with_the_batch_warms_up_and_ends_at_zero() -> None:
 
 def test_vectors_and_positions_are_not_decayed() -> None:
     model = STPrivacy(ModelConfig(ClipConfig(4, 32, 32), 24, 2, (1,), 1))
-    decayed = {id(p) for g in make_optimizer(model, OptimConfig()).param_groups if g["weight_decay"] for p in g["params"]}
+    decayed = {
+        id(p) for g in make_optimizer(model, OptimConfig()).param_groups if g["weight_decay"] for p in g["params"]
+    }
     assert id(model.position.weight) not in decayed
     assert {id(p) for p in model.parameters() if p.ndim > 1} - {id(model.position.weight)} == decayed
 

@@ -63,6 +63,5 @@ def test_stage_counts(tokens: int, ratio: float, counts: tuple[int, ...]) -> Non
 def test_selection_takes_the_most_probable_of_each_slot_or_of_all() -> None:
     keep_probability = torch.tensor([[0.9, 0.8, 0.7, 0.1, 0.2, 0.3]])
     log_z = torch.stack([keep_probability, 1 - keep_probability], -1).log()
-    slots = torch.tensor([[0, 0, 0, 1, 1, 1]])
-    assert select_tokens(log_z, slots, 2, 2, "slot").tolist() == [[0, 1, 4, 5]]
-    assert select_tokens(log_z, slots, 2, 4, "global").tolist() == [[0, 1, 2, 5]]
+    assert select_tokens(log_z, 2, 2, "slot").tolist() == [[0, 1, 4, 5]]
+    assert select_tokens(log_z, 2, 4, "global").tolist() == [[0, 1, 2, 5]]

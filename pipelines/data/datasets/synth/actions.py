@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 OUTWARD = np.array([-1.0, 1.0])
 # (upper arm, forearm), outward: hanging, on the hip, half raised, raised, sideways. Arms that do not act rest in one of
-# these, so that no single frame of a raised arm tells the action.
+# these, so that no single frame of a raised arm tells the action; mostly they hang.
 _REST_ARMS = np.array([[12.0, 6.0], [48.0, -42.0], [95.0, 165.0], [128.0, 168.0], [70.0, 88.0]])
+_REST_SHARES = (0.52, 0.12, 0.12, 0.12, 0.12)
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,10 @@ def draw_tempo(rng: np.random.Generator, frames: int, fps: float) -> Tempo:
     return Tempo(
         phase=phase,
         seconds=seconds,
-        amplitude=float(rng.uniform(0.7, 1.15)),
+        amplitude=float(rng.uniform(0.8, 1.2)),
         side=int(rng.integers(2)),
-        speed=float(rng.uniform(0.28, 0.42) / period),
-        rest_arms=_REST_ARMS[rng.integers(len(_REST_ARMS), size=2)] + rng.normal(0, 5, (2, 2)),
+        speed=float(rng.uniform(0.42, 0.6) / period),
+        rest_arms=_REST_ARMS[rng.choice(len(_REST_ARMS), size=2, p=_REST_SHARES)] + rng.normal(0, 5, (2, 2)),
         tremor=waves * rng.uniform(1.0, 3.0),
     )
 
@@ -120,19 +121,19 @@ def _wave(pose: Pose, tempo: Tempo) -> None:
 
 def _clap(pose: Pose, tempo: Tempo) -> None:
     opening = _up_down(tempo)[:, None]
-    pose.upper_arm[:] = OUTWARD * (20 + 22 * opening)
-    pose.forearm[:] = -OUTWARD * (112 + 62 * opening)
+    pose.upper_arm[:] = OUTWARD * (24 + 46 * opening)
+    pose.forearm[:] = OUTWARD * (-108 + 150 * opening)
 
 
 def _flex(pose: Pose, depth: Array) -> None:
-    pose.thigh[:] = OUTWARD * (7 + 48 * depth[:, None])
-    pose.shin[:] = OUTWARD * (3 - 26 * depth[:, None])
+    pose.thigh[:] = OUTWARD * (7 + 56 * depth[:, None])
+    pose.shin[:] = OUTWARD * (3 - 34 * depth[:, None])
 
 
 def _jump(pose: Pose, tempo: Tempo) -> None:
     rise = np.sin(tempo.phase)
-    _flex(pose, 0.4 * tempo.amplitude * np.maximum(-rise, 0))
-    pose.lift[:] = 0.14 * tempo.amplitude * np.maximum(rise, 0)
+    _flex(pose, 0.2 * tempo.amplitude * np.maximum(-rise, 0))
+    pose.lift[:] = 0.2 * tempo.amplitude * np.maximum(rise, 0)
 
 
 def _squat(pose: Pose, tempo: Tempo) -> None:
@@ -167,25 +168,26 @@ def _punch(pose: Pose, tempo: Tempo) -> None:
 
 
 def _arm_circle(pose: Pose, tempo: Tempo) -> None:
-    pose.upper_arm[:] = OUTWARD * (92 + 34 * tempo.amplitude * np.sin(tempo.phase)[:, None])
+    pose.upper_arm[:] = OUTWARD * (90 + 46 * tempo.amplitude * np.sin(tempo.phase)[:, None])
     pose.forearm[:] = pose.upper_arm
-    pose.arm_length[:] = (0.78 + 0.22 * tempo.amplitude * np.cos(tempo.phase))[:, None]
+    pose.arm_length[:] = (0.74 + 0.26 * tempo.amplitude * np.cos(tempo.phase))[:, None]
 
 
 def _bow(pose: Pose, tempo: Tempo) -> None:
-    pose.trunk_length[:] = 1 - 0.42 * _up_down(tempo)
+    pose.trunk_length[:] = 1 - 0.5 * _up_down(tempo)
 
 
 def _climb(pose: Pose, tempo: Tempo) -> None:
     reach = _alternate(tempo)
-    pose.upper_arm[:] = OUTWARD * (122 + 30 * reach)
-    pose.forearm[:] = OUTWARD * (172 + 8 * reach)
-    pose.thigh_length[:] = 1 - 0.25 * np.maximum(reach, 0)
+    pose.upper_arm[:] = OUTWARD * (108 + 46 * reach)
+    pose.forearm[:] = OUTWARD * (170 + 12 * reach)
+    pose.thigh_length[:] = 1 - 0.35 * np.maximum(reach, 0)
 
 
 def _drum(pose: Pose, tempo: Tempo) -> None:
-    pose.upper_arm[:] = OUTWARD * 24
-    pose.forearm[:] = -OUTWARD * (62 + 34 * _alternate(tempo))
+    beat = _alternate(tempo)
+    pose.upper_arm[:] = OUTWARD * (34 + 10 * beat)
+    pose.forearm[:] = OUTWARD * (72 + 60 * beat)
 
 
 def _jumping_jack(pose: Pose, tempo: Tempo) -> None:
@@ -198,7 +200,13 @@ def _jumping_jack(pose: Pose, tempo: Tempo) -> None:
 
 
 def _march(pose: Pose, tempo: Tempo) -> None:
-    pose.thigh_length[:] = 1 - 0.6 * np.maximum(_alternate(tempo), 0)
+    raised = np.maximum(_alternate(tempo), 0)
+    pose.thigh[:] = OUTWARD * (7 + 38 * raised)
+    pose.shin[:] = OUTWARD * (3 - 12 * raised)
+    pose.thigh_length[:] = 1 - 0.45 * raised
+    # Each arm swings with the other side's leg.
+    pose.upper_arm[:] = OUTWARD * (14 + 22 * raised[:, ::-1])
+    pose.forearm[:] = OUTWARD * (8 - 70 * raised[:, ::-1])
 
 
 def _side_bend(pose: Pose, tempo: Tempo) -> None:

@@ -12,7 +12,7 @@ Color = tuple[int, int, int]
 Point = tuple[float, float]
 
 # Lengths in body heights. The head is large, so that a face of 10 pixels is left when a clip is shrunk to 64.
-HEAD_RADIUS = 0.112
+HEAD_RADIUS = 0.124
 THIGH, SHIN, TRUNK, UPPER_ARM, FOREARM = 0.21, 0.21, 0.33, 0.165, 0.165
 SHOULDER_HALF, SHOULDER_DROP, HIP_HALF, NECK = 0.112, 0.03, 0.052, 0.015
 ARM_WIDTH, LEG_WIDTH = 0.066, 0.084
@@ -45,13 +45,13 @@ class Appearance:
 
 
 def random_cloth(rng: np.random.Generator) -> Color:
-    """A color of any hue but that of skin: a bare arm is told from a sleeve by it."""
-    return _rgb(rng.uniform(0.16, 0.96), rng.uniform(0.25, 0.9), rng.uniform(0.25, 0.95))
+    """A strong color from green to purple, never that of skin: a bare arm is told from a sleeve by it."""
+    return _rgb(rng.uniform(0.28, 0.88), rng.uniform(0.5, 0.95), rng.uniform(0.35, 0.95))
 
 
 def random_wall(rng: np.random.Generator) -> Color:
-    """A muted color of any hue, that of skin included."""
-    return _rgb(rng.random(), rng.uniform(0.05, 0.5), rng.uniform(0.2, 0.95))
+    """A pale or grey color of any hue, that of skin included."""
+    return _rgb(rng.random(), rng.uniform(0.02, 0.28), rng.uniform(0.2, 0.95))
 
 
 def random_hair(rng: np.random.Generator) -> Color:
@@ -80,8 +80,8 @@ def draw_appearance(rng: np.random.Generator, flags: tuple[int, ...], from_behin
         trousers=random_cloth(rng),
         shoes=random_cloth(rng),
         mask=random_cloth(rng),
-        hair_length=float(rng.uniform(0.15, 0.27)),
-        skirt_length=float(rng.uniform(0.13, 0.2)),
+        hair_length=float(rng.uniform(0.26, 0.36)),
+        skirt_length=float(rng.uniform(0.2, 0.26)),
         build=float(rng.uniform(0.88, 1.15)),
         pattern=int(rng.integers(3)),
     )
@@ -157,7 +157,7 @@ class FigurePainter:
         draw.ellipse((at[0] - radius, at[1] - radius, at[0] + radius, at[1] + radius), color)
 
     def _long_hair(self, draw: ImageDraw.ImageDraw, points: list[Point]) -> None:
-        (x, y), radius = points[HEAD], self._unit * HEAD_RADIUS * 1.26
+        (x, y), radius = points[HEAD], self._unit * HEAD_RADIUS * 1.4
         bottom = y + self._unit * self._look.hair_length
         draw.rounded_rectangle((x - radius, y - radius, x + radius, bottom), radius, self._look.hair)
 
@@ -177,7 +177,7 @@ class FigurePainter:
         draw.polygon([(left[0], left[1] - top), (right[0], right[1] - top), *hips], color)
         self._torso_detail(draw, points)
         if look.long_hair_and_skirt:
-            bottom, flare = py + unit * look.skirt_length, half * 2.2
+            bottom, flare = py + unit * look.skirt_length, half * 2.7
             waist = [(px - half, py - top), (px + half, py - top)]
             draw.polygon([*waist, (px + flare, bottom), (px - flare, bottom)], shaded(look.trousers, 0.9))
         else:

@@ -16,6 +16,8 @@ FRAME_RATES = (15, 20, 24, 25, 30)
 _SUPERSAMPLE = 2
 # One pool of noise a clip, read from another place for each frame: fresh noise would cost more than painting.
 _NOISE_BANK = 1 << 14
+# What shirt, trousers and hair of a person cover, in squared body heights.
+_DECOY_AREAS = (0.11, 0.095, 0.05)
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,15 @@ def build_scene(settings: SynthSettings, clip: Clip) -> Scene:
     """Draw everything that moves. Nothing but the appearance and `companion_is_person` looks at the attributes."""
     rng = clip_generator(settings, clip, "stage")
     fps = int(rng.choice(FRAME_RATES))
-    frames = max(round(fps * rng.uniform(1.5, 2.4)), 30)
+    frames = max(round(fps * rng.uniform(1.4, 1.9)), 30)
     tempo = draw_tempo(rng, frames, fps)
     pose = perform(ACTION_SETS[settings.actions][clip.action], tempo)
-    actor_px = settings.height_px * rng.uniform(0.64, 0.76)
+    actor_px = settings.height_px * rng.uniform(0.68, 0.78)
     camera = _camera(rng, tempo.seconds, settings.height_px)
     # The camera follows a walk, but falls behind.
-    camera[:, 0] += pose.shift * actor_px * rng.uniform(0.5, 0.8)
+    camera[:, 0] += pose.shift * actor_px * rng.uniform(0.1, 0.4)
     ground = np.array([settings.width_px / 2, settings.height_px * 0.885])
-    ground = ground + settings.height_px * rng.uniform([-0.09, -0.03], [0.09, 0.03])
+    ground = ground + settings.height_px * rng.uniform([-0.06, -0.02], [0.06, 0.02])
     look = figure.draw_appearance(clip_generator(settings, clip, "actor"), clip.privacy[:4])
     actor = figure.figure_joints(pose, look.build) * actor_px + (ground - camera)[:, None]
     beside = clip_generator(settings, clip, "companion")
@@ -71,9 +73,9 @@ def build_scene(settings: SynthSettings, clip: Clip) -> Scene:
 
 
 def _camera(rng: np.random.Generator, seconds: Array, height_px: int) -> Array:
-    pan = rng.uniform([-0.07, -0.01], [0.07, 0.01]) * seconds[:, None]
+    pan = rng.uniform([-0.04, -0.01], [0.04, 0.01]) * seconds[:, None]
     rate, phase = rng.uniform(0.4, 2.4, (4, 2)), rng.uniform(0, 2 * np.pi, (4, 2))
-    shake = np.sin(2 * np.pi * rate * seconds[:, None, None] + phase).mean(axis=1) * rng.uniform(0.002, 0.014)
+    shake = np.sin(2 * np.pi * rate * seconds[:, None, None] + phase).mean(axis=1) * rng.uniform(0.001, 0.008)
     return np.asarray((pan + shake) * height_px)
 
 
@@ -129,8 +131,9 @@ def _backdrop(settings: SynthSettings, clip: Clip, scene: Scene) -> tuple[Image.
     draw = ImageDraw.Draw(picture)
     floor = height * rng.uniform(0.62, 0.82)
     draw.rectangle((0, floor, width, height), figure.random_wall(rng))
-    for _ in range(int(rng.integers(7, 14))):
+    for _ in range(int(rng.integers(4, 9))):
         _clutter(draw, rng, width, height)
+    _decoys(draw, clip_generator(settings, clip, "decoys"), settings, scene, margin)
     return picture, margin
 
 
@@ -150,6 +153,30 @@ def _clutter(draw: ImageDraw.ImageDraw, rng: np.random.Generator, width: int, he
         draw.polygon([(x - w, y + h), (x + w, y + h * rng.uniform(-1, 1)), (x + w * rng.uniform(-1, 1), y - h)], color)
 
 
+def _decoys(
+    draw: ImageDraw.ImageDraw, rng: np.random.Generator, settings: SynthSettings, scene: Scene, margin: int
+) -> None:
+    """Three shapes on the wall, across the actor from the companion, as large together as the companion.
+
+    They wear its clothes and hair where an object stands in its place, and wall colors where it is there itself: every
+    picture has the colors of a second person, and their shape and place alone tell whether it is one.
+    """
+    look, unit, height = scene.companion_look, scene.companion_px * _SUPERSAMPLE, settings.height_px * _SUPERSAMPLE
+    walls = [figure.random_wall(rng) for _ in _DECOY_AREAS]
+    colors = walls if scene.companion_is_person else [look.shirt, look.trousers, look.hair]
+    middle = (margin + settings.width_px / 2) * _SUPERSAMPLE
+    away = -np.sign((scene.companion + scene.camera[:, None])[:, figure.PELVIS, 0].mean() - settings.width_px / 2)
+    for row, which in enumerate(rng.permutation(len(_DECOY_AREAS))):
+        x = middle + away * height * rng.uniform(0.26, 0.43)
+        y = margin * _SUPERSAMPLE + height * (0.1 + 0.21 * row + rng.uniform(0, 0.06))
+        side, aspect = unit * np.sqrt(_DECOY_AREAS[which]) / 2, rng.uniform(0.8, 1.4)
+        box = (x - side * aspect, y - side / aspect, x + side * aspect, y + side / aspect)
+        if rng.random() < 0.5:
+            draw.rectangle(box, colors[which])
+        else:
+            draw.ellipse(box, colors[which])
+
+
 class ObjectPainter:
     """Paints a thing with the extent, the sway and about the detail of a standing person: a lamp, a plant, boxes.
 
@@ -158,7 +185,7 @@ class ObjectPainter:
 
     def __init__(self, rng: np.random.Generator, unit: float) -> None:
         self._unit = unit
-        self._colors = [*(figure.random_cloth(rng) for _ in range(5)), figure.random_hair(rng)]
+        self._colors = [figure.random_wall(rng) for _ in range(6)]
         self._widths = rng.uniform([0.06, 0.08, 0.1, 0.1, 0.09], [0.12, 0.13, 0.16, 0.16, 0.13]) * unit
         self._round = rng.random(5) < 0.5
 

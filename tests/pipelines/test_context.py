@@ -1,0 +1,71 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipelines.train.context import RayTrainContext
+from pipelines.train.runs import PhaseError, RunRequest, claim, read_json
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> RayTrainContext:
+    """The only worker of a launch that has claimed its folder."""
+    claim(RunRequest(tmp_path, {}), "launch")
+    return RayTrainContext(tmp_path, "launch", 0, 1, torch.device("cpu"))
+
+
+def lines(context: RayTrainContext) -> list[str]:
+    return (context.folder / "metrics.jsonl").read_text().splitlines()
+
+
+def places(context: RayTrainContext) -> list[tuple[str, int]]:
+    return [(entry["phase"], entry["step"]) for entry in map(json.loads, lines(context))]
+
+
+def test_rewinding_keeps_what_was_reported_up_to_the_step_and_other_phases(context: RayTrainContext) -> None:
+    for phase, step in (("a", 1), ("a", 2), ("b", 3), ("a", 3)):
+        context.report(phase, step, {"loss": 0.1 + step})
+    before = lines(context)
+    context.rewind("a", 2)
+    assert lines(context) == before[:3]
+    context.rewind("a", 0)
+    assert places(context) == [("b", 3)]
+
+
+def test_a_line_that_a_kill_cut_off_is_dropped(context: RayTrainContext) -> None:
+    context.report("a", 1, {"loss": 1.0})
+    with open(context.folder / "metrics.jsonl", "a") as file:
+        file.write('{"phase": "a", "step": 2')
+    context.rewind("a", 2)
+    context.report("a", 3, {"loss": 1.0})
+    assert places(context) == [("a", 1), ("a", 3)]
+    assert not (context.folder / "messages.log").exists()
+
+
+@pytest.mark.parametrize(
+    "damage", ['{"phase": "a", "st{"phase"', '"text"', '{"step": 2}', "\0\0\0", '{"phase": "a", "step": null}']
+)
+def test_a_damaged_line_is_dropped_and_named(context: RayTrainContext, damage: str) -> None:
+    context.report("a", 1, {"loss": 1.0})
+    with open(context.folder / "metrics.jsonl", "a") as file:
+        file.write(f"{damage}\n")
+    context.report("a", 3, {"loss": 1.0})
+    context.rewind("a", 5)
+    assert places(context) == [("a", 1), ("a", 3)]
+    (message,) = (context.folder / "messages.log").read_text().splitlines()
+    assert message.endswith("metrics.jsonl line 2 is damaged and was left out")
+
+
+def test_heartbeat_tells_the_last_step_at_once(context: RayTrainContext) -> None:
+    for step in (1, 2, 3):
+        context.progress("a", step, 3, 6)
+    heartbeat = read_json(context.folder / "progress.json")
+    assert (heartbeat["phase"], heartbeat["step"], heartbeat["total_steps"]) == ("a", 3, 3)
+
+
+def test_a_worker_that_outlived_its_launch_stops(context: RayTrainContext) -> None:
+    context.progress("a", 1, 2, 6)
+    claim(RunRequest(context.folder, {}), "a later launch")
+    with pytest.raises(PhaseError, match="taken over by a later launch"):
+        context.progress("a", 2, 2, 6)

@@ -1,0 +1,61 @@
+"""The rules of the house that no linter checks."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+import ray
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+JOBS = sorted(path for path in (ROOT / "jobs").glob("*.py") if path.name != "__init__.py")
+
+
+def test_cluster_yaml_is_valid_against_the_schema_that_ships_with_ray() -> None:
+    schema = json.loads((Path(ray.__file__).parent / "autoscaler" / "ray-schema.json").read_text())
+    config = yaml.safe_load((ROOT / "cluster.yaml").read_text())
+    jsonschema.validate(config, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**config, "worker_count": 3}, schema)
+
+
+def test_the_dashboard_stays_on_loopback_and_ray_asks_for_a_token() -> None:
+    (start,) = [
+        c for c in yaml.safe_load((ROOT / "cluster.yaml").read_text())["head_start_ray_commands"] if "--head" in c
+    ]
+    assert "--dashboard-host=127.0.0.1" in start
+    assert "RAY_AUTH_MODE=token" in start
+
+
+def test_stprivacy_imports_without_ray_mlflow_and_arrow() -> None:
+    code = """
+import importlib, pkgutil, sys
+for name in ("ray", "mlflow", "pyarrow", "pipelines"):
+    sys.modules[name] = None
+import stprivacy
+names = [m.name for m in pkgutil.walk_packages(stprivacy.__path__, "stprivacy.")]
+for name in names:
+    importlib.import_module(name)
+print(len(names))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 20
+
+
+@pytest.mark.parametrize("job", JOBS, ids=lambda path: path.stem)
+def test_every_job_is_short_and_explains_its_options(job: Path) -> None:
+    assert len(job.read_text().splitlines()) <= 40
+    done = subprocess.run([sys.executable, str(job), "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--out" in done.stdout
+
+
+def test_every_version_of_the_lock_is_pinned() -> None:
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    requirements = [line for line in lines if line and not line.startswith("#")]
+    assert all("==" in line for line in requirements)
+    assert {"torch==2.14.1", "torchvision==0.29.1"} <= set(requirements)
