@@ -74,7 +74,8 @@ def measure(recipe: str, clips: int, repeats: int) -> Measurement:
     def step() -> None:
         phase.backward(batch, ClipNoise(0, 0, range(clips)))
         for learner in phase.learners:
-            learner.update(phase.name, 0, 1, 1)
+            learner.clip_gradient(phase.name, 0)
+            learner.update(0, 1, 1)
 
     with FlopCounterMode(display=False) as counter:
         step()

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import pipelines  # noqa: F401  # before any test imports Ray, which reads the environment that this sets
+
 ROOT = Path(__file__).resolve().parents[1]
 # Worker processes import the library and the tests' own helpers from here.
 for folder in (str(ROOT), str(ROOT / "tests")):

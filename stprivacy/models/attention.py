@@ -33,8 +33,8 @@ def _mask(keep: Tensor) -> Tensor:
 
 def _scores(q: Tensor, k: Tensor) -> Tensor:
     """S of Eq 8 in float32 (float64 stays): [b h n n]."""
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
-    return scores if scores.dtype == torch.float64 else scores.to(torch.float32)
+    scores: Tensor = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    return scores if scores.dtype == torch.float64 else scores.float()
 
 
 class _MaskedAttention(torch.autograd.Function):

@@ -87,7 +87,7 @@ class PhaseContext(Protocol):
         """Every worker's tensor in rank order; lengths may differ."""
 
     def rewind(self, phase: str, step: int) -> None:
-        """Forget reports of the phase after `step`: it goes on from a checkpoint made there."""
+        """Forget reports of the phase after `step`, where it goes on: 0, or that of a checkpoint."""
 
     def progress(self, phase: str, step: int, total_steps: int, clips: int) -> None:
         """Tell how far the phase is: called after every step; `clips` processed by all workers in it."""

@@ -52,19 +52,19 @@ class Learner:
         with parallel.no_sync() if more_to_come and isinstance(parallel, DistributedDataParallel) else nullcontext():
             yield
 
-    def update(self, phase: str, step: int, total_steps: int, steps_per_epoch: int) -> Tensor:
-        """One optimizer step on the accumulated gradient, clipped; gives back the norm before the clip.
-
-        Raises: NonFiniteError: the norm is not finite; nothing was changed.
-        """
-        optim = self._settings.optim
-        norm = nn.utils.clip_grad_norm_(self.module.parameters(), optim.clip_gradient_norm)
+    def clip_gradient(self, phase: str, step: int) -> Tensor:
+        """Clip the accumulated gradient; gives back its norm before. Raises: NonFiniteError: the norm is not finite."""
+        norm = nn.utils.clip_grad_norm_(self.module.parameters(), self._settings.optim.clip_gradient_norm)
         check_finite(phase, step, {f"gradient norm of the {self.name}": norm})
+        return norm
+
+    def update(self, step: int, total_steps: int, steps_per_epoch: int) -> None:
+        """One optimizer step at the rate of `step`."""
+        optim = self._settings.optim
         rate = learning_rate(optim, self._settings.batch_size, step, total_steps, steps_per_epoch)
         set_learning_rate(self.optimizer, optim, rate, step // steps_per_epoch)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return norm
 
 
 def check_finite(phase: str, step: int, terms: dict[str, Tensor]) -> None:

@@ -81,9 +81,10 @@ class PhaseLoop:
         terms = dict(zip(weighted, means, strict=True))
         # The same numbers on every worker: all of them stop, or none.
         check_finite(phase.name, step, terms)
+        # All gradients are checked before the first optimizer moves.
+        terms |= {f"gradient_norm_{x.name}": x.clip_gradient(phase.name, step) for x in phase.learners}
         for learner in phase.learners:
-            norm = learner.update(phase.name, step, self.total_steps, self.steps_per_epoch)
-            terms[f"gradient_norm_{learner.name}"] = norm
+            learner.update(step, self.total_steps, self.steps_per_epoch)
         for name, value in terms.items():
             self._sums[name] = self._sums.get(name, 0.0) + value.item()
         self._summed_steps += 1

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from stprivacy.anonymizers import ANONYMIZERS, Anonymized, STPrivacy
 from stprivacy.config import ClipConfig, ModelConfig
+from stprivacy.models.sparsifier import select_tokens
 from stprivacy.noise import ClipNoise
 from stprivacy.tubelets import expand_keep, to_tubelets
 
@@ -95,14 +96,25 @@ def test_training_with_a_mask_equals_evaluation_that_drops_the_same_tokens(monke
     torch.testing.assert_close(masked.video * pixels(dropped.keep), dropped.video, rtol=1e-4, atol=1e-5)
 
 
-def test_what_the_first_stage_abandons_reaches_the_rest_through_its_own_layers_only() -> None:
-    """With the first stage's attention silenced, a change of an abandoned tubelet leaves the output as it was."""
-    model, video = make().eval(), clips()
+def test_what_the_first_stage_abandons_reaches_the_rest_through_its_own_layers_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With the first stage's attention silenced and the selection held, an abandoned tubelet changes nothing."""
+    model, video, chosen = make().eval(), clips(), []
+
+    def remember(*args: object) -> Tensor:
+        chosen.append(select_tokens(*args))
+        return chosen[-1]
+
     torch.nn.init.zeros_(model.stages[0][0].attention.proj.weight)
+    monkeypatch.setattr("stprivacy.models.anonymizer.select_tokens", remember)
     out = model(video)
-    again = model(video + (1 - pixels(out.stage_keeps[0])) * 0.01)
-    assert torch.equal(again.keep, out.keep)
+    selections = iter(chosen)
+    monkeypatch.setattr("stprivacy.models.anonymizer.select_tokens", lambda *args: next(selections))
+    again = model(video + (1 - pixels(out.stage_keeps[0])) * 10.0)
     torch.testing.assert_close(again.video, out.video, rtol=1e-4, atol=1e-5)
+    selections = iter(chosen)
+    assert not torch.allclose(model(video + pixels(out.keep)).video, out.video)  # a kept one's change is seen
 
 
 def test_training_noise_depends_on_seed_epoch_and_clip_and_not_on_the_batch() -> None:

@@ -112,10 +112,12 @@ def test_phase_1_trains_the_output_layer_by_reconstruction_only() -> None:
         assert {"kept_stage_1", "kept_stage_2", "mask_gradient_norm", "loss_action"} <= set(terms)
 
 
-def train_init(data: ParquetClips, folder: Path, settings: PhaseConfig = TRAIN) -> tuple[STPrivacy, LocalContext]:
+def train_init(
+    data: ParquetClips, folder: Path, settings: PhaseConfig = TRAIN, lambda_sparsification: float = 10.0
+) -> tuple[STPrivacy, LocalContext]:
     torch.manual_seed(0)
     model, context = STPrivacy(MODEL), LocalContext()
-    losses = LossConfig(lambda_sparsification=10.0, lambda_reconstruction=1.0)
+    losses = LossConfig(lambda_sparsification=lambda_sparsification, lambda_reconstruction=1.0)
     initialize(model, data, losses, settings, context, store(folder), seed=3)
     return model, context
 
@@ -156,11 +158,18 @@ def test_accumulation_and_prefetching_change_the_weights_by_rounding_only(data: 
             torch.testing.assert_close(thrice.state_dict()[name], weight, rtol=1e-2, atol=1e-3)
 
 
-def test_initialization_learns_the_tiny_data_and_meets_the_keep_ratio(data: ParquetClips, tmp_path: Path) -> None:
-    settings = replace(TRAIN, epochs=40, checkpoint_every_steps=1000, optim=OptimConfig(learning_rate=0.25))
-    _, context = train_init(data, tmp_path, settings)
+LONG = replace(TRAIN, epochs=40, checkpoint_every_steps=1000, optim=OptimConfig(learning_rate=0.25))
+
+
+def test_initialization_learns_the_actions_of_the_tiny_data(data: ParquetClips, tmp_path: Path) -> None:
+    _, context = train_init(data, tmp_path, LONG)
     first, last = context.reports[0][2], context.reports[-1][2]
     assert last["loss_action"] < 0.5 * first["loss_action"]
+
+
+def test_the_sparsification_loss_brings_every_stage_to_its_kept_fraction(data: ParquetClips, tmp_path: Path) -> None:
+    _, context = train_init(data, tmp_path, LONG, lambda_sparsification=100.0)
+    last = context.reports[-1][2]
     assert last["kept_stage_1"] == pytest.approx(0.7, abs=0.1)
     assert last["kept_stage_2"] == pytest.approx(0.49, abs=0.1)
 
