@@ -1,9 +1,9 @@
 """What the training buys, over several seeds: known actions on vp-synth, unseen ones on vp-synth-b.
 
 python -m benchmarks.tradeoff --out DIR: for each seed the demo's data and runs, then the same evaluations on the
-disjoint actions of vp-synth-b (raw and STPrivacy). Interrupted, the same command goes on. The claims are checked on means over seeds:
-top-1 within 3 points of raw (6 on unseen actions), and at least half of raw's cMAP lead over prevalence gone under
-the standard attacker; the whitened attacker stands beside it.
+disjoint actions of vp-synth-b (raw and STPrivacy). Interrupted, the same command goes on. The claims are checked on
+means over seeds: top-1 within 3 points of raw (6 on unseen actions), and at least half of raw's cMAP lead over
+prevalence gone under the standard attacker; the whitened attacker stands beside it.
 """
 
 from collections.abc import Sequence

@@ -63,7 +63,7 @@ def demo() -> Recipe:
     optim = OptimConfig(learning_rate=32e-3, warmup_epochs=0.5)
     train = PhaseConfig(batch_size=32, checkpoint_every_steps=150, optim=optim)
     return Recipe(
-        init=replace(base, train=replace(train, epochs=4)),
+        init=replace(base, train=replace(train, epochs=7)),
         adversarial=replace(base, phase="adversarial", train=replace(train, epochs=4)),
         evaluate=replace(base, phase="evaluate", train=replace(train, epochs=7)),
         stride=3,
