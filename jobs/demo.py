@@ -24,12 +24,12 @@ def main(out: Path = Path("demo"), train_videos: int = 2400, test_videos: int = 
         workers: processes that generate, decode and train
     """
     out, store, recipe = out.resolve(), default_tracking_uri(out), RECIPES["demo"]()
-    settings, runs = SynthSettings(train_videos=train_videos, test_videos=test_videos), demo.Runs(out / "runs")
+    settings, runs, tracker = SynthSettings("a", train_videos, test_videos), demo.Runs(out / "runs"), Tracker(store)
     with Progress() as progress:
         data = demo.prepare_data(out, settings, recipe, workers, progress)
         requests = demo.training_runs(runs, data, recipe, 0) + demo.evaluation_runs(runs, data, recipe, 0)
-        results = demo.run_all(requests, Tracker(store), workers, "demo", progress)
-        files = demo.write_report(out / "report", runs, data, results)
+        results = demo.run_all(requests, tracker, workers, "demo", progress)
+        files = demo.write_report(out / "report", runs, data, results, tracker)
     show(results_table(results), *NOTES, "", *files, f"MLflow: mlflow server --backend-store-uri {store}", sep="\n")
 
 

@@ -103,8 +103,13 @@ def run_all(
     return [result for result in results if result["phase"] == "evaluate"]
 
 
-def write_report(folder: Path, runs: Runs, data: Path, results: Sequence[dict[str, Any]]) -> list[Path]:
-    """The table and the strip of raw, sparsified and anonymized frames; gives back the files."""
+def write_report(
+    folder: Path, runs: Runs, data: Path, results: Sequence[dict[str, Any]], tracker: Tracker
+) -> list[Path]:
+    """The table and the strip of raw, sparsified and anonymized frames; gives back the files.
+
+    In MLflow they lie with the evaluation of STPrivacy.
+    """
     model = load_anonymizer(runs.adversarial).eval()
     clips = ParquetClips(data, model.config.clip)
     chosen = [i * clips.test_size() // STRIP_CLIPS for i in range(STRIP_CLIPS)]
@@ -112,4 +117,8 @@ def write_report(folder: Path, runs: Runs, data: Path, results: Sequence[dict[st
     anonymized = model(raw)
     titles = [clips.action_names[clips.test[i].action].replace("_", " ") for i in chosen]
     strip = strip_figure(raw, raw, anonymized.video.detach(), anonymized.keep, titles=titles)
-    return save_report(folder, results, strip)
+    files = save_report(folder, results, strip)
+    with tracker.run(runs.evaluation(OURS), f"evaluate {OURS}", {}) as tracked:
+        for file in files:
+            tracked.log_file(file, "report")
+    return files

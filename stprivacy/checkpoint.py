@@ -17,6 +17,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from stprivacy.durable import sync_folder
+
 FORMAT_VERSION = 1
 MANIFEST, MODEL, STATE = "manifest.json", "model.safetensors", "state.pt"
 _ASIDE = ".aside-"  # unfinished and replaced checkpoints, which the next save removes
@@ -76,7 +78,7 @@ def save(folder: Path, number: int, model: Mapping[str, Tensor], state: Mapping[
     if target.exists():
         target.rename(folder / f"{_ASIDE}old-{target.name}")
     aside.rename(target)
-    _sync_folder(folder)
+    sync_folder(folder)
     for path in [path for path in _newest_first(folder) if int(path.name) <= number][keep:]:
         shutil.rmtree(path)
     _remove_leftovers(folder)
@@ -145,15 +147,7 @@ def _write_files(folder: Path, number: int, contents: Mapping[str, bytes]) -> No
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(folder)
 
 
 def _fault(path: Path) -> str:

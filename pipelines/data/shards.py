@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from pipelines.data.manifest import Manifest, PersonBoxes, VideoEntry
 from pipelines.data.schema import FORMAT_VERSION, QUARANTINE_SCHEMA, VIDEO_SCHEMA, IngestSettings
+from stprivacy.durable import sync_folder
 from stprivacy.video import VideoError, VideoFrames, read_video
 
 VIDEOS, QUARANTINE = "videos", "quarantine"
@@ -158,7 +159,7 @@ def _atomic(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -167,11 +168,3 @@ def write_text_atomic(path: Path, text: str) -> None:
     """A small text file that appears whole or not at all."""
     with _atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

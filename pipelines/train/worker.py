@@ -94,6 +94,8 @@ def _is_loss(error: Exception) -> bool:
 def _settle(device: torch.device) -> None:
     resources: dict[str, float] = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]
     torch.set_num_threads(max(1, int(resources.get("CPU", 1))))
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # NCCL's barrier takes the current device
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
