@@ -104,7 +104,7 @@ class Tracker:
 
         Args:
             folder: the run folder; it keeps the MLflow run id in `mlflow_run_id`.
-            name: the phase.
+            name: the phase, and what more tells the run from others of it ("evaluate raw").
             params: the configuration, nested or flat; logged flat.
             parent: name of the pipeline that the phase belongs to: runs with the same one share a parent run.
                 By default the folder that holds `folder`.
@@ -191,7 +191,7 @@ class TrackedRun:
     def sync(self) -> int:
         """Log the steps of RUN/metrics.jsonl that MLflow does not have; how many numbers that were.
 
-        Keys stay as they are for the phase that the run is named after, and are `phase/key` for any other. A line
+        Keys stay as they are for the phase that the run's name begins with, and are `phase/key` for any other. A line
         that is still being written (no newline yet) waits for the next sync; a damaged one is named in a warning.
         """
         return self.replay(self._folder / "metrics.jsonl")
@@ -200,7 +200,7 @@ class TrackedRun:
         """The same as `sync`, for the lines of any file."""
         new = []
         for report in read_history(metrics_jsonl):
-            prefix = "" if report.phase == self._name else f"{report.phase}/"
+            prefix = "" if report.phase == self._name.partition(" ")[0] else f"{report.phase}/"
             for name, value in report.metrics.items():
                 key = _key(prefix + name)
                 if report.step not in self._logged[key]:

@@ -61,7 +61,8 @@ class Follower:
             float(str(heartbeat["step"])),
             float(str(heartbeat["total_steps"])),
         )
-        what = self._run.title if phase == self._run.title else f"{self._run.title} {phase}"
+        title = self._run.title
+        what = title if phase == title.partition(" ")[0] else f"{title}, {phase}"
         if phase not in self._tasks:
             if self._current:
                 self._current.finish()

@@ -1,5 +1,6 @@
 """Phase 3, evaluation: recognizers trained from scratch on the frozen anonymizer's output, tested on its test split."""
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -92,12 +93,10 @@ class EvaluationPhase:
             learner.module.eval()
         # A worker without a test video still takes part in the gathering, with no rows.
         columns = [self._no_rows(data)]
-        total = -(-data.test_size() // context.world_size)
-        done = 0
-        for batch, views in data.test_batches(batch_videos):
+        batches = math.ceil(data.test_size() / (context.world_size * batch_videos))
+        for step, (batch, views) in enumerate(data.test_batches(batch_videos), start=1):
             columns.append(self._predict_batch(batch.to(context.device), views))
-            done += len(columns[-1][0])
-            context.progress("test", done, total, len(columns[-1][0]) * context.world_size)
+            context.progress("test", step, batches, len(batch.action) * context.world_size)
         whole = [torch.cat(parts).to(context.device) for parts in zip(*columns, strict=True)]
         index, action, privacy, *probabilities = (torch.cat(context.gather(part)).cpu() for part in whole)
         order = index.argsort()
