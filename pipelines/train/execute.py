@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from pipelines.data.reader import ParquetClips
-from pipelines.runs import PhaseName, RunConfig, load_anonymizer
+from pipelines.runs import PhaseName, RunConfig, load_anonymizer, read_config
 from stprivacy.anonymizers import ANONYMIZERS, STPrivacy
 from stprivacy.checkpoint import CheckpointStore
 from stprivacy.config import from_dict
@@ -65,7 +65,9 @@ def _evaluate(
     action = Recognizer(run.recognizer, run.model.clip, len(data.action_names))
     attackers = make_attackers(run, len(data.attribute_names))
     scores = evaluate(model, run.deploy_keep_ratio, action, attackers, data, run.train, context, store, run.seed)
-    return {"protocol": "known"} | scores
+    # Unseen actions: the anonymizer was trained on another data set than it is tested on.
+    known = not run.from_run or read_config(Path(run.from_run)).data == run.data
+    return {"protocol": "known" if known else "unseen"} | scores
 
 
 def make_attackers(run: RunConfig, attributes: int) -> dict[str, Recognizer]:
