@@ -1,0 +1,65 @@
+"""The demo at a hundredth of its size: all phases, the table, the strip, MLflow; and a second call that does nothing."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.image
+import pytest
+from mlflow.tracking import MlflowClient
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run_demo(out: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "jobs" / "demo.py"), "--out", str(out)]
+    sizes = ["--train-videos", "64", "--test-videos", "32"]
+    return subprocess.run([*command, *sizes], capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    out = tmp_path_factory.mktemp("demo") / "demo"
+    return out, run_demo(out)
+
+
+def test_it_prints_the_table_with_floors_and_the_command_for_mlflow(
+    demo: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    out, done = demo
+    assert done.returncode == 0, done.stderr
+    for text in ("raw", "initialised only", "STPrivacy", "floor", "top-1", "cMAP", "F1", "mlflow server"):
+        assert text in done.stdout
+    assert "96 videos in = 96 rows (64 train, 32 test, 0 unused) + 0 quarantined" in done.stderr
+    table = (out / "report" / "table.md").read_text()
+    assert table.count("\n| ") >= 4
+    strip = matplotlib.image.imread(out / "report" / "strip.png")
+    assert min(strip.shape[:2]) > 300
+
+
+def test_results_have_the_flat_keys_and_mlflow_one_run_a_phase(
+    demo: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    out, _ = demo
+    result = json.loads((out / "runs" / "evaluate-stprivacy" / "result.json").read_text())
+    for key in ("action_top1", "privacy_cmap", "privacy_f1", "privacy_auc", "privacy_ap_face", "privacy_cmap_whitened"):
+        assert result[f"{key}_low"] <= result[key] <= result[f"{key}_high"]
+    parameters = {"anonymizer": "stprivacy", "protocol": "known", "dataset": "vp-synth", "keep_ratio": 0.7, "seed": 0}
+    assert parameters.items() <= result.items()
+    client = MlflowClient(f"sqlite:///{out / 'mlflow.db'}")
+    (experiment,) = [x for x in client.search_experiments() if x.name == "stprivacy"]
+    runs = client.search_runs([experiment.experiment_id])
+    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    assert [run.info.run_name for run in parents] == ["demo"]
+    assert len(runs) == 6  # the parent, two phases of training, three evaluations
+    assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def test_a_second_call_does_nothing_again(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    out, _ = demo
+    kept = [*out.rglob("*.mp4"), *out.rglob("*.parquet"), *out.rglob("*.safetensors"), *out.rglob("result.json")]
+    before = {path: path.stat().st_mtime_ns for path in kept}
+    done = run_demo(out)
+    assert done.returncode == 0, done.stderr
+    assert {path: path.stat().st_mtime_ns for path in kept} == before
