@@ -1,4 +1,4 @@
-"""The demo at a hundredth of its size: all phases, the table, the strip, MLflow; and a second call that does nothing."""
+"""The demo, small: all phases, the table, the strip, MLflow; and a second call that does nothing."""
 
 import json
 import subprocess
