@@ -26,6 +26,7 @@ def make_optimizer(module: nn.Module, optim: OptimConfig) -> torch.optim.AdamW:
             for (backbone, decayed), parameters in groups.items()
         ],
         lr=optim.learning_rate,
+        fused=True,
     )
 
 

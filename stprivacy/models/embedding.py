@@ -32,31 +32,29 @@ class TubeletMLP(nn.Module):
     """
 
     cell_features = 48
+    change_gain = 4.0  # a difference is several times smaller than a mean in video
+    frame_mix: Tensor
 
     def __init__(self, clip: ClipConfig, embed_dim: int) -> None:
         super().__init__()
-        self.frames = clip.tubelet_frames
         self.cell_px = math.gcd(clip.patch_size, 4)
         self.cells = clip.patch_size // self.cell_px  # along each side of a tubelet
         self.cell = nn.Linear(clip.tubelet_values // self.cells**2, self.cell_features)
         self.join = nn.Linear(self.cell_features * self.cells**2, embed_dim)
+        # Rows: the mean over the tubelet's frames, then the change from each frame to the next.
+        mix = self.change_gain * (torch.eye(clip.tubelet_frames) - torch.eye(clip.tubelet_frames).roll(-1, 1))
+        mix[0] = 1 / clip.tubelet_frames
+        self.register_buffer("frame_mix", mix, persistent=False)
 
     def forward(self, video: Tensor) -> Tensor:
         """Tokens of a video: [b 3 t h w] -> [b n d], slot by slot, row by row."""
-        frames = rearrange(
-            video,
-            "b c (l p) (h q u) (w r v) -> b (l h w) (q r) p (u v c)",
-            p=self.frames,
-            q=self.cells,
-            u=self.cell_px,
-            r=self.cells,
-            v=self.cell_px,
-        )
-        mean = frames.mean(3, keepdim=True)
-        # A difference is several times smaller than a mean in video.
-        change = torch.cat([mean, 4.0 * frames.diff(dim=3)], 3)
-        cells = F.gelu(self.cell(rearrange(change, "b n k p v -> b n k (p v)")))
-        tokens: Tensor = self.join(rearrange(cells, "b n k d -> b n (k d)"))
+        # Mixing frames is linear: applied to the weights, it costs nothing, and the cells become a convolution.
+        frames, size = len(self.frame_mix), self.cell_px
+        weight = rearrange(self.cell.weight, "f (s u v c) -> f c s u v", s=frames, u=size, v=size)
+        weight = torch.einsum("fcsuv,st->fctuv", weight, self.frame_mix)
+        cells = F.gelu(F.conv3d(video, weight, self.cell.bias, stride=(frames, size, size)))
+        joined = rearrange(cells, "b f l (h q) (w r) -> b (l h w) (q r f)", q=self.cells, r=self.cells)
+        tokens: Tensor = self.join(joined)
         return tokens
 
 
