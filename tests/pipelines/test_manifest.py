@@ -157,6 +157,14 @@ def test_vp_synth_is_read_as_hmdb51_is(tmp_path: Path) -> None:
     ]
 
 
+def test_the_actions_tell_vp_synth_from_vp_synth_b(tmp_path: Path) -> None:
+    sources = write_vp_synth(tmp_path, ["y.mp4 1"], {"wave/y.mp4": np.array([[0, 0, 1, 0, 0]])})
+    assert load_manifest("vp-synth", sources).dataset == "vp-synth"
+    splits = tmp_path / "annotations" / "splits"
+    (splits / "wave_test_split1.txt").rename(splits / "drum_test_split1.txt")
+    assert load_manifest("vp-synth", sources).dataset == "vp-synth-b"
+
+
 def test_a_malformed_split_line_is_named(tmp_path: Path) -> None:
     sources = write_vp_synth(tmp_path, ["x(1)&.mp4 1", "y.mp4 7"], {})
     with pytest.raises(ManifestError, match=r"wave_test_split1\.txt:2"):

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipelines.data.datasets.synth.actions import ACTION_SETS
 from pipelines.data.datasets.synth.settings import ATTRIBUTE_NAMES
 from pipelines.data.datasets.synth.writer import BOXES_FILE, LABELS_FILE
 from pipelines.data.manifest import (
@@ -21,7 +22,7 @@ _SPLIT_FILE_END = "_test_split1.txt"
 
 
 def load(sources: Sources) -> Manifest:
-    """All videos that the split files list, action by action.
+    """All videos that the split files list, action by action; the actions tell vp-synth from vp-synth-b.
 
     Raises: ManifestError: a folder is not given, or an annotation file is missing or malformed.
     """
@@ -32,13 +33,16 @@ def load(sources: Sources) -> Manifest:
     boxes = _read_boxes(annotations / BOXES_FILE)
     unlabelled = ("none given",) * len(ATTRIBUTE_NAMES)
 
+    videos_of_splits = tuple(read_splits(annotations / "splits"))
+    actions = {action for action, _, _ in videos_of_splits}
+
     def listed() -> Iterator[Listed]:
-        for action, name, split in read_splits(annotations / "splits"):
+        for action, name, split in videos_of_splits:
             video_id = f"{action}/{name}"
             privacy = labels[video_id][0].tolist() if video_id in labels else unlabelled
             yield Listed(video_id, str(videos / action / name), action, privacy, split, boxes.get(video_id))
 
-    return check_listed("vp-synth", ATTRIBUTE_NAMES, listed())
+    return check_listed("vp-synth-b" if actions <= set(ACTION_SETS["b"]) else "vp-synth", ATTRIBUTE_NAMES, listed())
 
 
 def read_splits(folder: Path) -> Iterator[tuple[str, str, str]]:
