@@ -32,15 +32,13 @@ def launch(
 ) -> list[dict[str, Any]]:
     """Do the runs in order on one group of workers; gives back result.json of each. `cluster.start` comes first.
 
-    Finished runs are not done again, unfinished ones go on from their newest checkpoint, whether this launch's
-    workers died or an earlier launch with its driver.
+    Finished runs are not done again, unfinished ones go on from their newest checkpoint, whoever died.
 
     Args:
         num_workers: processes that share each batch; with `use_gpu` each has a GPU.
         tracker: where metrics go while the runs go on; `parent` names their common parent run there.
         max_failures: how often the group is started again after a worker was lost.
-        executor: "module:function" that a worker calls as (config, folder, context, store) for each run; what it
-            returns becomes result.json.
+        executor: "module:function" called as (config, folder, context, store); what it returns becomes result.json.
 
     Raises:
         ValueError: a folder holds a run with another configuration, or two runs have the same one.
