@@ -4,13 +4,12 @@ import sys
 from pathlib import Path
 
 import tyro
-from rich import print as show
 
 from pipelines import demo
 from pipelines.data.datasets.synth import SynthSettings
 from pipelines.progress import Progress
 from pipelines.recipes import RECIPES
-from pipelines.report import NOTES, results_table
+from pipelines.report import print_results
 from pipelines.tracking import Tracker, default_tracking_uri
 
 
@@ -30,7 +29,8 @@ def main(out: Path = Path("demo"), train_videos: int = 2400, test_videos: int = 
         requests = demo.training_runs(runs, data, recipe, 0) + demo.evaluation_runs(runs, data, recipe, 0)
         results = demo.run_all(requests, tracker, workers, "demo", progress)
         files = demo.write_report(out / "report", runs, data, results, tracker)
-    show(results_table(results), *NOTES, "", *files, f"MLflow: mlflow server --backend-store-uri {store}", sep="\n")
+    print_results(results)
+    print("", *files, f"MLflow: mlflow server --backend-store-uri {store} --host 127.0.0.1", sep="\n")
 
 
 if __name__ == "__main__":

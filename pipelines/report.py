@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
+from rich import print as print_rich
 from rich.table import Table
 from rich.text import Text
 
@@ -71,6 +72,11 @@ def results_table(results: Sequence[Result]) -> Table:
 def attribute_table(results: Sequence[Result]) -> Table:
     """Balanced accuracy and each private attribute's AP, for the terminal; arguments as for `results_table`."""
     return _rich_table(_attribute_columns(results), results)
+
+
+def print_results(results: Sequence[Result]) -> None:
+    """Print the main table and its notes; arguments as for `results_table`."""
+    print_rich(results_table(results), *NOTES, sep="\n")
 
 
 def results_markdown(results: Sequence[Result]) -> str:
