@@ -4,7 +4,6 @@ import io
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -103,13 +102,15 @@ def _kill_driver(runs: Runs, name: str) -> None:
     plan_fault(struck.parent, "hold", rank=0, step=FAULT_STEP)
     order = [[str(request.folder), request.config] for request in runs.requests(name)]
     driver = subprocess.Popen([sys.executable, "-c", DRIVER, json.dumps(order), PHASES], start_new_session=True)
-    deadline = time.monotonic() + 180
-    while not struck.exists():
-        assert driver.poll() is None, "the driver ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    driver.send_signal(signal.SIGKILL)
-    driver.wait()
+    try:
+        deadline = time.monotonic() + 600
+        while not struck.exists():
+            assert driver.poll() is None, "the driver ended before it could be killed"
+            assert time.monotonic() < deadline, "the driver did not come to the step at which it was to be killed"
+            time.sleep(0.1)
+    finally:
+        driver.kill()
+        driver.wait()
 
 
 def _checkpoints(pair: Path) -> list[Path]:

@@ -90,7 +90,7 @@ def test_an_error_of_one_rank_stops_the_launch_and_is_not_tried_again(launches: 
 
 def test_the_next_launch_does_what_is_left_and_no_more(launches: TwoLaunches) -> None:
     assert launches.attempts[1:] == ([0, 1], [0, 0, 1, 1])
-    assert "one toy" not in launches.screens[1]
+    assert "one, toy" not in launches.screens[1]
 
 
 def test_history_has_each_step_once(launches: TwoLaunches) -> None:
@@ -101,9 +101,9 @@ def test_history_has_each_step_once(launches: TwoLaunches) -> None:
 
 def test_tells_what_is_going_on(launches: TwoLaunches) -> None:
     assert "one: starting 2 workers" in launches.screens[0]
-    assert "one toy: 10/10 steps" in launches.screens[0]
+    assert "one, toy: 10/10 steps" in launches.screens[0]
     assert "two: starting 2 workers" in launches.screens[1]
-    assert "two toy: 10/10 steps" in launches.screens[1]
+    assert "two, toy: 10/10 steps" in launches.screens[1]
 
 
 def test_each_run_is_one_mlflow_run_under_the_parent_with_every_step_once(launches: TwoLaunches) -> None:
