@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ENDED = re.compile(r"^(?P<what>[^:]+): .*\btook (?P<seconds>.+?)(?:,|$)")
 
 
-def main(out: Path, train_videos: int = 2400, test_videos: int = 600) -> None:
+def main(out: Path, train_videos: int = 2000, test_videos: int = 600) -> None:
     """Run the demo and print a table.
 
     Args:

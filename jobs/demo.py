@@ -13,7 +13,7 @@ from pipelines.report import print_results
 from pipelines.tracking import Tracker, default_tracking_uri
 
 
-def main(out: Path = Path("demo"), train_videos: int = 2400, test_videos: int = 600, workers: int = 2) -> None:
+def main(out: Path = Path("demo"), train_videos: int = 2000, test_videos: int = 600, workers: int = 2) -> None:
     """Run the demo, or finish one that was interrupted.
 
     Args:
