@@ -36,7 +36,8 @@ def demo() -> Recipe:
 
     Command: python jobs/demo.py. Not the paper's, and named options all: bounded mask gradient, tubelet MLP stem,
     weight 10 on L_Spars, masked reconstruction in phase 1, normalised output, higher rates, no flip (walking left
-    and right are classes).
+    and right are classes). Expected on vp-synth, on two cores: about ten minutes; top-1 82 and cMAP 52 (standard
+    attacker) and 67 (whitened) against raw's 82 and 76.
     """
     clip = ClipConfig(frames=8, height_px=64, width_px=64)
     base = RunConfig(
