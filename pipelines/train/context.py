@@ -36,8 +36,12 @@ class RayTrainContext:
             return module
         # find_unused_parameters: DDP would otherwise rearrange its buckets after the first step, so that a resumed run
         # adds up three or more workers' gradients in another order than the undisturbed one.
+        # broadcast_buffers: the loop does that, at a point where no worker is within an accumulation.
         return DistributedDataParallel(
-            module, device_ids=[self.device] if self.device.type == "cuda" else None, find_unused_parameters=True
+            module,
+            device_ids=[self.device] if self.device.type == "cuda" else None,
+            broadcast_buffers=False,
+            find_unused_parameters=True,
         )
 
     def sum(self, values: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ class Learner:
         self._parallel: Callable[..., Any] = context.wrap(self.module)
         self._settings = settings
         self._device = context.device.type
+        self._context = context
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The data-parallel forward pass."""
@@ -51,6 +52,14 @@ class Learner:
         parallel = self._parallel
         with parallel.no_sync() if more_to_come and isinstance(parallel, DistributedDataParallel) else nullcontext():
             yield
+
+    @torch.no_grad()
+    def share_buffers(self) -> None:
+        """Give every worker the first one's buffers: statistics that a forward pass has moved."""
+        if self._context.world_size > 1:
+            for buffer in self.module.buffers():
+                own = buffer if self._context.rank == 0 else torch.zeros_like(buffer)
+                buffer.copy_(self._context.sum(own))
 
     def clip_gradient(self, phase: str, step: int) -> Tensor:
         """Clip the accumulated gradient; gives back its norm before. Raises: NonFiniteError: the norm is not finite."""

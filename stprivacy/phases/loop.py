@@ -70,6 +70,9 @@ class PhaseLoop:
 
     def _step(self, batch: Batch, epoch: int, step: int) -> None:
         phase = self.phase
+        # Before the shares: workers may have different numbers of them, and collectives must keep one order.
+        for learner in phase.learners:
+            learner.share_buffers()
         shares = batch.to(self.context.device).split(self.settings.accumulate_steps)
         weighted: dict[str, Tensor] = {}
         for index, share in enumerate(shares):
