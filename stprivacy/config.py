@@ -185,11 +185,13 @@ class PhaseConfig:
     checkpoint_every_steps: int = 200  # what a kill may cost
     keep_checkpoints: int = 2  # newest checkpoints that are kept
     amp: bool = False  # bfloat16 autocast; slow on CPUs
-    compile: bool = False  # torch.compile
+    compile: bool = False  # torch.compile of the Transformer layers
     optim: OptimConfig = field(default_factory=OptimConfig)
+    anonymizer_rate_scale: float = 1.0  # adversarial: factor on STPrivacy's rate; the recognizers start from scratch
 
     def __post_init__(self) -> None:
-        _positive(self, "epochs", "batch_size", "accumulate_steps", "checkpoint_every_steps", "keep_checkpoints")
+        counts = ("epochs", "batch_size", "accumulate_steps", "checkpoint_every_steps", "keep_checkpoints")
+        _positive(self, *counts, "anonymizer_rate_scale")
         if self.max_steps < 0:
             raise ValueError(f"max_steps must not be negative, got {self.max_steps}")
         if self.keep_checkpoints < 2:

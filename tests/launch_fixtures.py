@@ -14,8 +14,9 @@ from torch import nn
 from pipelines.runs import RunConfig
 from pipelines.train.worker import Executor, resolve
 from stprivacy.checkpoint import CheckpointStore, weights_digest
-from stprivacy.config import ClipConfig, LossConfig, ModelConfig, OptimConfig, PhaseConfig, RecognizerConfig
+from stprivacy.config import LossConfig, OptimConfig, PhaseConfig
 from stprivacy.noise import ClipNoise
+from tests.tiny import MODEL, RECOGNIZER
 
 TOY_CONFIG = {"steps": 10, "checkpoint_every": 3, "seed": 5, "data": {"clips": 24, "values": 7}}
 TOY = "launch_fixtures:toy_with_faults"
@@ -25,17 +26,8 @@ TINY = RunConfig(
     phase="init",
     recipe="tiny",
     seed=7,
-    model=ModelConfig(
-        clip=ClipConfig(frames=4, height_px=32, width_px=32),
-        embed_dim=24,
-        num_heads=2,
-        stage_depths=(1, 1),
-        anonymizer_depth=1,
-        stem="tubelet_mlp",
-        mask_gradient="bounded",
-        normalize_output=True,
-    ),
-    recognizer=RecognizerConfig(embed_dim=24, num_heads=2, depth=1, stem="tubelet_mlp", mask_gradient="bounded"),
+    model=MODEL,
+    recognizer=RECOGNIZER,
     losses=LossConfig(lambda_sparsification=10.0, lambda_reconstruction=1.0),
     train=PhaseConfig(
         epochs=3, batch_size=6, accumulate_steps=2, checkpoint_every_steps=3, optim=OptimConfig(learning_rate=0.1)

@@ -26,6 +26,7 @@ class RayTrainContext:
         self.rank, self.world_size, self.device = rank, world_size, device
         self._phase = ""
         self._clips = 0
+        self._resumed: dict[str, int] = {}
         self._samples: deque[tuple[float, int]] = deque()
         self._last_heartbeat = 0.0
 
@@ -76,6 +77,7 @@ class RayTrainContext:
         steps = [int(rows) for rows in self.gather(torch.tensor([step]))]
         if len(set(steps)) > 1:
             raise ValueError(f"workers see different checkpoints in {self.folder} ({steps}): is it on shared storage?")
+        self._resumed[phase] = step
         if self.rank == 0:
             self._drop_after(phase, step)
 
@@ -97,7 +99,8 @@ class RayTrainContext:
         self._last_heartbeat = now
         check_claim(self.folder, self.launch)
         write_json(self.folder / PROGRESS, {
-            "phase": phase, "step": step, "total_steps": total_steps, "clips_per_second": self._rate(now),
+            "phase": phase, "step": step, "total_steps": total_steps, "resumed_at": self._resumed.get(phase, 0),
+            "clips_per_second": self._rate(now),
         })  # fmt: skip
 
     def report(self, phase: str, step: int, metrics: Mapping[str, float]) -> None:

@@ -1,6 +1,6 @@
 """One run on one worker: from its configuration to its result."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,9 @@ from stprivacy.phases.adversarial import adversarial
 from stprivacy.phases.context import PhaseContext
 from stprivacy.phases.evaluate import evaluate
 from stprivacy.phases.initialize import initialize
+from stprivacy.phases.loop import Training
 
-Result = Mapping[str, float | str]
+Result = dict[str, float | str]
 
 
 def execute(config: dict[str, Any], folder: Path, context: PhaseContext, store: CheckpointStore) -> Result:
@@ -37,34 +38,27 @@ def execute(config: dict[str, Any], folder: Path, context: PhaseContext, store: 
     )
     # New weights are drawn from torch's own generator: the same ones on every worker and on every restart.
     torch.manual_seed(derived_seed(run.seed, run.phase, "weights"))
-    scores = _PHASES[run.phase](run, data, context, store)
+    scores = _PHASES[run.phase](run, Training(data, run.train, context, store, run.seed))
     about = {"dataset": data.index.description.dataset, "data_fingerprint": data.fingerprint}
     return run.parameters() | about | {"world_size": context.world_size} | scores
 
 
-def _initialize(
-    run: RunConfig, data: ParquetClips, context: PhaseContext, store: CheckpointStore
-) -> dict[str, float | str]:
-    model = STPrivacy(run.model)
-    return dict(initialize(model, data, run.losses, run.train, context, store, run.seed))
+def _initialize(run: RunConfig, training: Training) -> Result:
+    return dict(initialize(STPrivacy(run.model), run.losses, training))
 
 
-def _adversarial(
-    run: RunConfig, data: ParquetClips, context: PhaseContext, store: CheckpointStore
-) -> dict[str, float | str]:
+def _adversarial(run: RunConfig, training: Training) -> Result:
     model = load_anonymizer(Path(run.from_run))
-    action = Recognizer(run.recognizer, run.model.clip, len(data.action_names))
-    privacy = Recognizer(run.recognizer, run.model.clip, len(data.attribute_names))
-    return dict(adversarial(model, action, privacy, data, run.losses, run.train, context, store, run.seed))
+    action = Recognizer(run.recognizer, run.model.clip, len(training.data.action_names))
+    privacy = Recognizer(run.recognizer, run.model.clip, len(training.data.attribute_names))
+    return dict(adversarial(model, action, privacy, run.losses, training))
 
 
-def _evaluate(
-    run: RunConfig, data: ParquetClips, context: PhaseContext, store: CheckpointStore
-) -> dict[str, float | str]:
+def _evaluate(run: RunConfig, training: Training) -> Result:
     model = load_anonymizer(Path(run.from_run)) if run.from_run else ANONYMIZERS[run.anonymizer](run.model)
-    action = Recognizer(run.recognizer, run.model.clip, len(data.action_names))
-    attackers = make_attackers(run, len(data.attribute_names))
-    scores = evaluate(model, run.deploy_keep_ratio, action, attackers, data, run.train, context, store, run.seed)
+    action = Recognizer(run.recognizer, run.model.clip, len(training.data.action_names))
+    attackers = make_attackers(run, len(training.data.attribute_names))
+    scores = evaluate(model, run.deploy_keep_ratio, action, attackers, training)
     # Unseen actions: the anonymizer was trained on another data set than it is tested on.
     known = not run.from_run or read_config(Path(run.from_run)).data == run.data
     return {"protocol": "known" if known else "unseen"} | scores
@@ -80,7 +74,7 @@ def make_attackers(run: RunConfig, attributes: int) -> dict[str, Recognizer]:
     }
 
 
-_PHASES: dict[PhaseName, Callable[[RunConfig, ParquetClips, PhaseContext, CheckpointStore], dict[str, float | str]]] = {
+_PHASES: dict[PhaseName, Callable[[RunConfig, Training], Result]] = {
     "init": _initialize,
     "adversarial": _adversarial,
     "evaluate": _evaluate,

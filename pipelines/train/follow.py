@@ -56,17 +56,14 @@ class Follower:
         return log.read_text(encoding="utf-8").split("\n")[:-1] if log.exists() else []
 
     def _show(self, heartbeat: dict[str, object]) -> None:
-        phase, step, total = (
-            str(heartbeat["phase"]),
-            float(str(heartbeat["step"])),
-            float(str(heartbeat["total_steps"])),
-        )
+        phase = str(heartbeat["phase"])
+        step, total, resumed_at = (float(str(heartbeat[key])) for key in ("step", "total_steps", "resumed_at"))
         title = self._run.title
         what = title if phase == title.partition(" ")[0] else f"{title}, {phase}"
         if phase not in self._tasks:
             if self._current:
                 self._current.finish()
-            self._tasks[phase] = self._progress.task(what, total, "steps", done=step)
+            self._tasks[phase] = self._progress.task(what, total, "steps", done=resumed_at)
         self._current = self._tasks[phase]
         rate = float(str(heartbeat["clips_per_second"]))
         self._current.update(step, note=f"{rate:.3g} clips/s" if rate else "", total=total)

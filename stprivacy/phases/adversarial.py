@@ -1,16 +1,17 @@
 """Phase 2, adversarial learning: STPrivacy against an action and a video-level privacy recognizer (Eq 13)."""
 
+from dataclasses import replace
+
 from torch import Tensor, nn
 from torch.autograd import backward
 
-from stprivacy.checkpoint import CheckpointStore
 from stprivacy.config import LossConfig, PhaseConfig
 from stprivacy.losses import action_loss, adversarial_loss, privacy_loss, sparsification_loss
 from stprivacy.models.anonymizer import STPrivacy
 from stprivacy.noise import ClipNoise
-from stprivacy.phases.context import Batch, ClipSource, PhaseContext
+from stprivacy.phases.context import Batch, PhaseContext
 from stprivacy.phases.learner import Learner
-from stprivacy.phases.loop import PhaseLoop
+from stprivacy.phases.loop import PhaseLoop, Training
 from stprivacy.phases.statistics import mask_statistics, watch_masks
 
 
@@ -34,7 +35,8 @@ class AdversarialPhase:
     ) -> None:
         self.losses = losses
         self.keep_ratio = anonymizer.config.keep_ratio
-        self.anonymizer = Learner("anonymizer", anonymizer, settings, context)
+        optim = replace(settings.optim, learning_rate=settings.optim.learning_rate * settings.anonymizer_rate_scale)
+        self.anonymizer = Learner("anonymizer", anonymizer, replace(settings, optim=optim), context)
         self.action_recognizer = Learner("action_recognizer", action_recognizer, settings, context)
         self.privacy_recognizer = Learner("privacy_recognizer", privacy_recognizer, settings, context)
         self.learners = (self.anonymizer, self.action_recognizer, self.privacy_recognizer)
@@ -73,13 +75,9 @@ def adversarial(
     anonymizer: STPrivacy,
     action_recognizer: nn.Module,
     privacy_recognizer: nn.Module,
-    data: ClipSource,
     losses: LossConfig,
-    settings: PhaseConfig,
-    context: PhaseContext,
-    store: CheckpointStore,
-    seed: int,
+    training: Training,
 ) -> dict[str, float]:
     """Run phase 2 on the three modules in place; gives back the mean terms and statistics of the last epoch."""
-    phase = AdversarialPhase(anonymizer, action_recognizer, privacy_recognizer, losses, settings, context)
-    return PhaseLoop(phase, settings, data, context, store, seed).run()
+    players = anonymizer, action_recognizer, privacy_recognizer
+    return PhaseLoop(AdversarialPhase(*players, losses, training.settings, training.context), training).run()

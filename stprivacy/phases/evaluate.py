@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.autograd import backward
 
 from stprivacy.anonymized import Anonymized, Anonymizer
-from stprivacy.checkpoint import CheckpointStore
 from stprivacy.config import ClipConfig, PhaseConfig
 from stprivacy.losses import action_loss, privacy_loss
 from stprivacy.metrics import action_scores, privacy_scores
@@ -17,7 +16,7 @@ from stprivacy.models.whitening import Moments, WhitenedEmbedding
 from stprivacy.noise import ClipNoise
 from stprivacy.phases.context import Batch, ClipSource, PhaseContext
 from stprivacy.phases.learner import Learner
-from stprivacy.phases.loop import PhaseLoop
+from stprivacy.phases.loop import PhaseLoop, Training
 
 ACTION = "action"
 WHITENING_CLIPS = 512
@@ -151,20 +150,17 @@ def evaluate(
     keep_ratio: float,
     action_recognizer: Recognizer,
     attackers: Mapping[str, Recognizer],
-    data: ClipSource,
-    settings: PhaseConfig,
-    context: PhaseContext,
-    store: CheckpointStore,
-    seed: int,
+    training: Training,
 ) -> dict[str, float | str]:
     """Run phase 3 against a frozen anonymizer in evaluation mode; gives back flat metrics with intervals and floors."""
+    data, settings, context = training.data, training.settings, training.context
     if isinstance(anonymizer, nn.Module):
         anonymizer.eval().requires_grad_(False).to(context.device)
     phase = EvaluationPhase(anonymizer, keep_ratio, action_recognizer, attackers, settings, context)
-    loop = PhaseLoop(phase, settings, data, context, store, seed)
+    loop = PhaseLoop(phase, training)
     step = loop.resume()
     if step == 0:  # a resumed run finds the projections in its checkpoint
         phase.fit_whitening(data, settings.batch_size, action_recognizer.clip, context)
     loop.train(step)
     batch_videos = max(settings.batch_size // 8, 1)
-    return phase.predict(data, context, batch_videos).scores(list(data.attribute_names), seed)
+    return phase.predict(data, context, batch_videos).scores(list(data.attribute_names), training.seed)

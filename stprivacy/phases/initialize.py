@@ -4,16 +4,15 @@ from torch import Tensor, nn
 from torch.autograd import backward
 
 from stprivacy.anonymized import Anonymized
-from stprivacy.checkpoint import CheckpointStore
 from stprivacy.config import LossConfig, PhaseConfig
 from stprivacy.losses import action_loss, initialization_loss, reconstruction_loss, sparsification_loss
 from stprivacy.models.anonymizer import STPrivacy
 from stprivacy.models.embedding import grid_of
 from stprivacy.models.recognizer import masked_mean
 from stprivacy.noise import ClipNoise, Noise
-from stprivacy.phases.context import Batch, ClipSource, PhaseContext
+from stprivacy.phases.context import Batch, PhaseContext
 from stprivacy.phases.learner import Learner
-from stprivacy.phases.loop import PhaseLoop
+from stprivacy.phases.loop import PhaseLoop, Training
 from stprivacy.phases.statistics import mask_statistics, watch_masks
 from stprivacy.tubelets import expand_keep
 
@@ -69,18 +68,11 @@ class InitializationPhase:
         return {name: term.detach() for name, term in terms.items()} | mask_statistics(anonymized)
 
 
-def initialize(
-    anonymizer: STPrivacy,
-    data: ClipSource,
-    losses: LossConfig,
-    settings: PhaseConfig,
-    context: PhaseContext,
-    store: CheckpointStore,
-    seed: int,
-) -> dict[str, float]:
+def initialize(anonymizer: STPrivacy, losses: LossConfig, training: Training) -> dict[str, float]:
     """Run phase 1 on `anonymizer` in place; gives back the mean loss terms and statistics of the last epoch."""
-    phase = InitializationPhase(anonymizer, len(data.action_names), losses, settings, context)
+    num_actions = len(training.data.action_names)
+    phase = InitializationPhase(anonymizer, num_actions, losses, training.settings, training.context)
     try:
-        return PhaseLoop(phase, settings, data, context, store, seed).run()
+        return PhaseLoop(phase, training).run()
     finally:
         anonymizer.head.requires_grad_(True)

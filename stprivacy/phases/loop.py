@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -27,21 +28,26 @@ class Phase(Protocol):
         """Forward and backward passes over one share of a batch; gives back its loss terms and statistics."""
 
 
+@dataclass(frozen=True)
+class Training:
+    """What every phase runs on: data, settings, the launcher's context, checkpoints, and the seed of all randomness."""
+
+    data: ClipSource
+    settings: PhaseConfig
+    context: PhaseContext
+    store: CheckpointStore
+    seed: int
+
+
 class PhaseLoop:
     """Runs a phase from wherever its newest checkpoint is to its end."""
 
-    def __init__(
-        self,
-        phase: Phase,
-        settings: PhaseConfig,
-        data: ClipSource,
-        context: PhaseContext,
-        store: CheckpointStore,
-        seed: int,
-    ) -> None:
-        self.phase, self.settings, self.data, self.context, self.store = phase, settings, data, context, store
-        self.seed = derived_seed(seed, phase.name)
-        self.steps_per_epoch = data.steps_per_epoch(settings.batch_size)
+    def __init__(self, phase: Phase, training: Training) -> None:
+        settings = training.settings
+        self.phase, self.settings, self.data = phase, settings, training.data
+        self.context, self.store = training.context, training.store
+        self.seed = derived_seed(training.seed, phase.name)
+        self.steps_per_epoch = self.data.steps_per_epoch(settings.batch_size)
         self.total_steps = settings.epochs * self.steps_per_epoch
         if settings.max_steps:
             self.total_steps = min(self.total_steps, settings.max_steps)

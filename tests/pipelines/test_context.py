@@ -64,6 +64,13 @@ def test_heartbeat_tells_the_last_step_at_once(context: RayTrainContext) -> None
     assert (heartbeat["phase"], heartbeat["step"], heartbeat["total_steps"]) == ("a", 3, 3)
 
 
+def test_heartbeat_tells_how_much_an_earlier_launch_has_done(context: RayTrainContext) -> None:
+    context.rewind("a", 2)
+    for phase, expected in (("a", 2), ("test", 0)):
+        context.progress(phase, 3, 3, 6)
+        assert read_json(context.folder / "progress.json")["resumed_at"] == expected
+
+
 def test_a_worker_that_outlived_its_launch_stops(context: RayTrainContext) -> None:
     context.progress("a", 1, 2, 6)
     claim(RunRequest(context.folder, {}), "a later launch")

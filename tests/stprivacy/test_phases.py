@@ -14,12 +14,9 @@ from stprivacy.anonymizers import Identity, STPrivacy
 from stprivacy.checkpoint import CheckpointStore, weights_digest
 from stprivacy.config import (
     AugmentConfig,
-    ClipConfig,
     LossConfig,
-    ModelConfig,
     OptimConfig,
     PhaseConfig,
-    RecognizerConfig,
     TestViewsConfig,
 )
 from stprivacy.losses import action_loss, privacy_loss, sparsification_loss
@@ -32,20 +29,10 @@ from stprivacy.phases.evaluate import evaluate
 from stprivacy.phases.initialize import InitializationPhase, initialize
 from stprivacy.phases.learner import NonFiniteError
 from stprivacy.phases.local import LocalContext
+from stprivacy.phases.loop import Training
 from tests.shard_fixtures import write_tiny_dataset
+from tests.tiny import CLIP, MODEL, RECOGNIZER
 
-CLIP = ClipConfig(frames=4, height_px=32, width_px=32)
-MODEL = ModelConfig(
-    clip=CLIP,
-    embed_dim=24,
-    num_heads=2,
-    stage_depths=(1, 1),
-    anonymizer_depth=1,
-    stem="tubelet_mlp",
-    mask_gradient="bounded",
-    normalize_output=True,
-)
-RECOGNIZER = RecognizerConfig(embed_dim=24, num_heads=2, depth=1, stem="tubelet_mlp", mask_gradient="bounded")
 TRAIN = PhaseConfig(
     epochs=2, batch_size=6, checkpoint_every_steps=1, keep_checkpoints=9, optim=OptimConfig(learning_rate=0.1)
 )
@@ -118,15 +105,29 @@ def train_init(
     torch.manual_seed(0)
     model, context = STPrivacy(MODEL), LocalContext()
     losses = LossConfig(lambda_sparsification=lambda_sparsification, lambda_reconstruction=1.0)
-    initialize(model, data, losses, settings, context, store(folder), seed=3)
+    initialize(model, losses, Training(data, settings, context, store(folder), seed=3))
     return model, context
 
 
 def train_adversarial(data: ParquetClips, folder: Path, settings: PhaseConfig = TRAIN) -> str:
     torch.manual_seed(0)
     players = STPrivacy(MODEL), recognizer(2), recognizer(5)
-    adversarial(*players, data, LossConfig(), settings, LocalContext(), store(folder), seed=3)
+    adversarial(*players, LossConfig(), Training(data, settings, LocalContext(), store(folder), seed=3))
     return "".join(weights_digest(player.state_dict()) for player in players)
+
+
+def test_the_anonymizers_rate_is_scaled_beside_the_recognizers(data: ParquetClips, tmp_path: Path) -> None:
+    def first_step(scale: float) -> list[Tensor]:
+        torch.manual_seed(0)
+        players = STPrivacy(MODEL), recognizer(2), recognizer(5)
+        before = [player.head.weight.detach().clone() for player in players]
+        settings = replace(TRAIN, max_steps=1, anonymizer_rate_scale=scale)
+        training = Training(data, settings, LocalContext(), store(tmp_path / str(scale)), seed=3)
+        adversarial(*players, LossConfig(), training)
+        return [player.head.weight.detach() - old for player, old in zip(players, before, strict=True)]
+
+    for whole, scaled, scale in zip(first_step(1.0), first_step(0.1), (0.1, 1.0, 1.0), strict=True):
+        torch.testing.assert_close(scaled, scale * whole, rtol=1e-3, atol=1e-7)
 
 
 def forget_after(folder: Path, step: int) -> None:
@@ -197,8 +198,9 @@ class Spoiled:
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_before_the_step(data: ParquetClips, tmp_path: Path) -> None:
+    spoiled = Training(Spoiled(data, 2), TRAIN, LocalContext(), store(tmp_path), seed=0)
     with pytest.raises(NonFiniteError, match=r"phase init, step 2: loss_\w+ is nan"):
-        initialize(STPrivacy(MODEL), Spoiled(data, 2), LossConfig(), TRAIN, LocalContext(), store(tmp_path), seed=0)
+        initialize(STPrivacy(MODEL), LossConfig(), spoiled)
     checkpoint = store(tmp_path).latest()
     assert checkpoint.number == 2
     assert all(weight.isfinite().all() for weight in checkpoint.model.values())
@@ -212,7 +214,8 @@ def run_evaluation(data: ParquetClips, folder: Path, epochs: int) -> dict[str, f
     }
     settings = replace(TRAIN, epochs=epochs, checkpoint_every_steps=7, optim=OptimConfig(learning_rate=0.2))
     action = Recognizer(RECOGNIZER, CLIP, 2)
-    return evaluate(Identity(CLIP), 0.7, action, attackers, data, settings, LocalContext(), store(folder), seed=0)
+    training = Training(data, settings, LocalContext(), store(folder), seed=0)
+    return evaluate(Identity(CLIP), 0.7, action, attackers, training)
 
 
 def test_evaluation_reads_raw_video_and_reports_the_stronger_attacker(data: ParquetClips, tmp_path: Path) -> None:
@@ -236,5 +239,5 @@ def test_the_frozen_anonymizer_of_an_evaluation_does_not_change(data: ParquetCli
     settings = replace(TRAIN, epochs=1)
     attackers = {"standard": Recognizer(RECOGNIZER, CLIP, 5)}
     action = Recognizer(RECOGNIZER, CLIP, 2)
-    evaluate(model, 0.7, action, attackers, data, settings, LocalContext(), store(tmp_path), seed=0)
+    evaluate(model, 0.7, action, attackers, Training(data, settings, LocalContext(), store(tmp_path), seed=0))
     assert weights_digest(model.state_dict()) == before

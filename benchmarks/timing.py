@@ -1,0 +1,79 @@
+"""An adversarial step to time, and the matrix product that it is measured against, on the CPU or a GPU."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from pipelines.recipes import RECIPES
+from stprivacy.anonymizers import STPrivacy
+from stprivacy.models.recognizer import Recognizer
+from stprivacy.noise import ClipNoise
+from stprivacy.phases.adversarial import AdversarialPhase
+from stprivacy.phases.context import Batch
+from stprivacy.phases.local import LocalContext
+
+ACTIONS, ATTRIBUTES = 8, 5
+
+
+class AdversarialStep:
+    """Forward, backward and the optimizer steps of Eq 13's three players on random clips; call it to do one step."""
+
+    def __init__(
+        self, recipe: str, clips: int, device: torch.device, *, amp: bool = False, compiled: bool = False
+    ) -> None:
+        run = RECIPES[recipe]().adversarial
+        size = run.model.clip
+        players = (
+            STPrivacy(run.model),
+            Recognizer(run.recognizer, size, ACTIONS),
+            Recognizer(run.recognizer, size, ATTRIBUTES),
+        )
+        settings = replace(run.train, amp=amp, compile=compiled)
+        self.phase = AdversarialPhase(*players, run.losses, settings, LocalContext(device))
+        self.batch = Batch(
+            torch.randn(clips, 3, size.frames, size.height_px, size.width_px),
+            torch.randint(ACTIONS, (clips,)),
+            torch.randint(2, (clips, ATTRIBUTES)).float(),
+            torch.arange(clips),
+            1.0,
+        ).to(device)
+
+    def __call__(self) -> None:
+        """One step."""
+        self.phase.backward(self.batch, ClipNoise(0, 0, self.batch.clip_index.tolist()))
+        for learner in self.phase.learners:
+            learner.clip_gradient(self.phase.name, 0)
+            learner.update(0, 1, 1)
+
+    def count_flops(self) -> float:
+        """Floating-point operations of a step, by torch's counter; does one."""
+        with FlopCounterMode(display=False) as counter:
+            self()
+        return float(counter.get_total_flops())
+
+
+def matmul_rate(size: int, device: torch.device, dtype: torch.dtype, repeats: int) -> float:
+    """Floating-point operations a second of a square product of `size`."""
+    a, b = torch.randn(2, size, size, device=device).to(dtype)
+    return 2 * size**3 / median_seconds(lambda: a @ b, repeats, device)
+
+
+def median_seconds(task: Callable[[], object], repeats: int, device: torch.device, warm_up: int = 1) -> float:
+    """Median wall seconds of `task`, the device's work included."""
+    times = []
+    for _ in range(warm_up + repeats):
+        _wait(device)
+        start = time.perf_counter()
+        task()
+        _wait(device)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[warm_up:])
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
