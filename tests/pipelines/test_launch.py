@@ -162,15 +162,18 @@ def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
 def test_three_workers_compute_what_one_does(ray_cluster: None, tmp_path: Path) -> None:
     data = write_tiny_dataset(tmp_path / "data", videos=20)  # batches of 6, 6, 6 and 2: one worker stands by
     # Without reconstruction the output's scale, which follows the clips of one worker, decides nothing.
-    run = replace(TINY, data=str(data), losses=LossConfig(), train=replace(TINY.train, epochs=1))
+    init = replace(TINY, data=str(data), losses=LossConfig(), train=replace(TINY.train, epochs=1))
+    runs = {"init": init, "evaluate": replace(init, phase="evaluate", anonymizer="raw")}
+    requests = [RunRequest(tmp_path / phase, to_dict(run), phase) for phase, run in runs.items()]
     with Progress(quiet=True) as progress:
-        (result,) = launch([RunRequest(tmp_path / "run", to_dict(run))], num_workers=3, progress=progress)
-    store = CheckpointStore(tmp_path / "alone", keep=2, rank=0, warn=pytest.fail)
-    alone = dict(execute(to_dict(run), tmp_path, LocalContext(), store))
-    assert (result.pop("world_size"), alone.pop("world_size")) == (3, 1)
-    assert set(result) == set(alone)
-    for key, value in alone.items():
-        if isinstance(value, str):
-            assert result[key] == value
-        elif not key.startswith("mask_gradient_norm"):  # the norm within one worker's share
-            assert result[key] == pytest.approx(value, rel=1e-3), key
+        together = launch(requests, num_workers=3, progress=progress)
+    for (phase, run), result in zip(runs.items(), together, strict=True):
+        store = CheckpointStore(tmp_path / f"{phase}-alone", keep=2, rank=0, warn=pytest.fail)
+        alone = execute(to_dict(run), tmp_path, LocalContext(), store)
+        assert (result.pop("world_size"), alone.pop("world_size")) == (3, 1)
+        assert set(result) == set(alone)
+        for key, value in alone.items():
+            if isinstance(value, str):
+                assert result[key] == value
+            elif not key.startswith("mask_gradient_norm"):  # the norm within one worker's share
+                assert result[key] == pytest.approx(value, rel=1e-3), key
