@@ -1,72 +1,212 @@
-"""How close an adversarial step comes to a GPU's bfloat16 matrix multiplication, and what each setting is worth there.
+"""What a GPU makes of the method: training steps, masked attention, pruned inference, parity, the largest batch.
 
-python -m benchmarks.gpu: one GPU, demo and paper size; float32, bfloat16 autocast, and autocast with torch.compile.
-The limit is the step's FLOPs at the rate of a large bfloat16 product measured in the same run. Then the paper's
-STPrivacy in evaluation at falling keep ratios. Needs PyTorch and nothing of Ray.
+python benchmarks/gpu.py: one GPU, the paper's size, within 8 minutes on an H100; prints tables, and with --json FILE
+writes all of it there too. It needs PyTorch, timm and einops and nothing of Ray, PyAV or MLflow; torch >= 2.11, Python
+3.11 or 3.12. `--device cpu --recipe demo --batches 2` tries it out anywhere. Utilisation is the step's FLOPs, as
+torch's counter has them in eager mode, at the rate of a large bfloat16 matrix product measured in the same run.
 """
 
+import argparse
+import json
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import torch
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as a script, it finds itself in benchmarks/
+
+from benchmarks.attention import WAYS, forward_and_backward, make_inputs
 from benchmarks.timing import AdversarialStep, matmul_rate, median_seconds
 from pipelines.recipes import RECIPES
 from stprivacy.anonymizers import STPrivacy
 
-REPEATS = 10
-CLIPS = {"demo": 32, "paper": 32}
-VARIANTS = {
+VARIANTS: dict[str, dict[str, bool]] = {
     "float32": {"amp": False, "compiled": False},
-    "bfloat16 autocast": {"amp": True, "compiled": False},
-    "autocast, compiled": {"amp": True, "compiled": True},
+    "bfloat16": {"amp": True, "compiled": False},
+    "float32, compiled": {"amp": False, "compiled": True},
+    "bfloat16, compiled": {"amp": True, "compiled": True},
 }
 KEEP_RATIOS = (1.0, 0.9, 0.7, 0.5)
+PARITY_STEPS = 10
+Row = dict[str, float | int | str]
 
 
-def main() -> None:
-    """Measure and print two tables."""
-    device = torch.device("cuda")
-    rate = matmul_rate(8192, device, torch.bfloat16, REPEATS)
-    date = time.strftime("%Y-%m-%d")
-    print(f"{torch.cuda.get_device_name(device)}; torch {torch.__version__}; {date}; median of {REPEATS}")
-    print(f"bfloat16 matrix product 8192 x 8192 x 8192: {rate / 1e12:.0f} TFLOP/s\n")
-    print("| adversarial step | clips | GFLOP | ms | clips/s | ratio to the limit | first step, s | peak GB |")
-    print("|---|---|---|---|---|---|---|---|")
-    for recipe, clips in CLIPS.items():
-        flops = AdversarialStep(recipe, clips, device).count_flops()
-        for name, variant in VARIANTS.items():
-            torch.cuda.reset_peak_memory_stats()
-            step = AdversarialStep(recipe, clips, device, **variant)
-            first = median_seconds(step, 1, device, warm_up=0)
-            seconds = median_seconds(step, REPEATS, device, warm_up=3)
-            print(
-                f"| {recipe}, {name} | {clips} | {flops / 1e9:.0f} | {seconds * 1e3:.1f} | {clips / seconds:.0f} "
-                f"| {flops / rate / seconds:.3f} | {first:.1f} | {torch.cuda.max_memory_allocated() / 1e9:.1f} |",
-                flush=True,
-            )
-            del step
-    print("\n| anonymize, paper size, autocast | clips | ms | clips/s |\n|---|---|---|---|")
-    for keep_ratio in KEEP_RATIOS:
-        seconds = anonymize_seconds(keep_ratio, CLIPS["paper"], device)
-        print(f"| keep ratio {keep_ratio} | {CLIPS['paper']} | {seconds * 1e3:.1f} | {CLIPS['paper'] / seconds:.0f} |")
+@dataclass(frozen=True)
+class Plan:
+    """What to measure: on which device, whose recipe's sizes, which batches, how often, and where to stop growing."""
+
+    device: torch.device
+    recipe: str
+    batches: tuple[int, ...]
+    repeats: int
+    largest: int
+
+    @property
+    def matmul_size(self) -> int:
+        """Side of the matrix product that sets the limit."""
+        return 8192 if self.device.type == "cuda" else 512
+
+
+def main(plan: Plan) -> dict[str, Any]:
+    """Measure everything, printing each table when it is ready."""
+    rate = matmul_rate(plan.matmul_size, plan.device, torch.bfloat16, plan.repeats)
+    name = torch.cuda.get_device_name(plan.device) if plan.device.type == "cuda" else "CPU"
+    about = {"device": name, "torch": torch.__version__, "date": time.strftime("%Y-%m-%d"), "recipe": plan.recipe}
+    print(f"{name}; torch {torch.__version__}; {about['date']}; {plan.recipe} size; median of {plan.repeats}")
+    print(f"bfloat16 matrix product of {plan.matmul_size}^3: {rate / 1e12:.3g} TFLOP/s")
+    tables: dict[str, Callable[[], Iterator[Row]]] = {
+        "adversarial step": lambda: steps(plan, rate),
+        "attention": lambda: attention(plan),
+        "anonymize": lambda: inference(plan),
+        "losses beside float32": lambda: parity(plan),
+        "largest batch": lambda: largest_batch(plan),
+    }
+    return about | {"bfloat16_flops": rate} | {title: show(title, table()) for title, table in tables.items()}
+
+
+def show(title: str, rows: Iterator[Row]) -> list[Row]:
+    """Print rows as a markdown table while they come; gives them back."""
+    seen: list[Row] = []
+    for row in rows:
+        if not seen:
+            print(f"\n| {title} | " + " | ".join(list(row)[1:]) + " |\n" + "|---" * len(row) + "|")
+        cells = (f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values())
+        print("| " + " | ".join(cells) + " |", flush=True)
+        seen.append(row)
+    return seen
+
+
+def steps(plan: Plan, rate: float) -> Iterator[Row]:
+    """Throughput, utilisation and memory of a training step, each batch in the two bfloat16 variants."""
+    flops = AdversarialStep(plan.recipe, plan.batches[0], plan.device).count_flops() / plan.batches[0]
+    cases = [(plan.batches[0], name) for name in VARIANTS]
+    cases += [(clips, name) for clips in plan.batches[1:] for name in ("bfloat16", "bfloat16, compiled")]
+    for clips, name in cases:
+        with peak_memory(plan.device) as peak:
+            step = AdversarialStep(plan.recipe, clips, plan.device, **VARIANTS[name])
+            first = median_seconds(step, 1, plan.device, warm_up=0)
+            seconds = median_seconds(step, plan.repeats, plan.device, warm_up=2)
+        yield {
+            "variant": name,
+            "clips": clips,
+            "ms": seconds * 1e3,
+            "clips/s": clips / seconds,
+            "GFLOP a clip": flops / 1e9,
+            "utilisation": flops * clips / seconds / rate,
+            "first step, s": first,
+            "peak GB": peak[0] / 1e9,
+        }
+
+
+def attention(plan: Plan) -> Iterator[Row]:
+    """Masked attention beside plain attention and the transcription of Eqs 8-10, forward and backward."""
+    for dtype in (torch.float32, torch.bfloat16):
+        inputs = make_inputs(plan.device, dtype, clips=plan.batches[0])
+        for name, way in WAYS.items():
+            with peak_memory(plan.device) as peak:
+                forward = median_seconds(partial(way, *inputs), plan.repeats, plan.device, warm_up=2)
+                both_ways = partial(forward_and_backward, way, inputs)
+                both = median_seconds(both_ways, plan.repeats, plan.device, warm_up=2)
+            yield {
+                "way": f"{name}, {str(dtype).removeprefix('torch.')}",
+                "clips": plan.batches[0],
+                "forward, ms": forward * 1e3,
+                "forward + backward, ms": both * 1e3,
+                "peak GB": peak[0] / 1e9,
+            }
 
 
 @torch.no_grad()
-def anonymize_seconds(keep_ratio: float, clips: int, device: torch.device) -> float:
-    """Median seconds of a forward pass in evaluation."""
-    config = RECIPES["paper"]().init.model
-    model = STPrivacy(config).to(device).eval()
-    video = torch.randn(clips, 3, config.clip.frames, config.clip.height_px, config.clip.width_px, device=device)
+def inference(plan: Plan) -> Iterator[Row]:
+    """STPrivacy in evaluation, where abandoned tubelets leave the computation."""
+    config, clips = RECIPES[plan.recipe]().init.model, plan.batches[0]
+    model = STPrivacy(config).to(plan.device).eval()
+    size = config.clip
+    video = torch.randn(clips, 3, size.frames, size.height_px, size.width_px, device=plan.device)
+    for keep_ratio in KEEP_RATIOS:
 
-    def forward() -> None:
-        with torch.autocast(device.type, torch.bfloat16):
-            model(video, keep_ratio=keep_ratio)
+        def forward(keep_ratio: float = keep_ratio) -> None:
+            with torch.autocast(plan.device.type, torch.bfloat16, enabled=plan.device.type == "cuda"):
+                model(video, keep_ratio=keep_ratio)
 
-    return median_seconds(forward, REPEATS, device, warm_up=3)
+        seconds = median_seconds(forward, plan.repeats, plan.device, warm_up=2)
+        yield {"keep ratio": keep_ratio, "clips": clips, "ms": seconds * 1e3, "clips/s": clips / seconds}
+
+
+def parity(plan: Plan) -> Iterator[Row]:
+    """Largest relative difference of the losses from those of float32 in eager mode, over ten steps on one batch."""
+    losses = {}
+    for name, variant in VARIANTS.items():
+        torch.manual_seed(0)
+        step = AdversarialStep(plan.recipe, plan.batches[0], plan.device, **variant)
+        losses[name] = torch.tensor([step.losses() for _ in range(PARITY_STEPS)])
+    expected = losses.pop("float32")
+    for name, found in losses.items():
+        gap = ((found - expected).abs() / expected.abs().clamp_min(0.1)).amax(0)
+        yield {"variant": name, "steps": PARITY_STEPS, "L_Action": float(gap[0]), "L_Privacy": float(gap[1])}
+
+
+def largest_batch(plan: Plan) -> Iterator[Row]:
+    """The most clips whose step fits into memory in bfloat16, to an eighth of it, and no more than asked for."""
+    fits, clips = 0, plan.batches[0]
+    while clips <= plan.largest and _fits(plan, clips):
+        fits, clips = clips, clips * 2
+    fails = min(clips, plan.largest + 1)
+    while fails - fits > max(fits // 8, 1):
+        middle = (fits + fails) // 2
+        fits, fails = (middle, fails) if _fits(plan, middle) else (fits, middle)
+    yield {
+        "variant": "bfloat16",
+        "clips": fits,
+        "stopped at": "the size asked for" if fails > plan.largest else "memory",
+    }
+
+
+def _fits(plan: Plan, clips: int) -> bool:
+    try:
+        AdversarialStep(plan.recipe, clips, plan.device, amp=True)()
+    except torch.OutOfMemoryError:
+        return False
+    finally:
+        torch.cuda.empty_cache()
+    return True
+
+
+@contextmanager
+def peak_memory(device: torch.device) -> Iterator[list[float]]:
+    """A list that holds, once the block has ended, the bytes that the GPU's tensors took at their peak; 0 on a CPU."""
+    peak = [0.0]
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    yield peak
+    if device.type == "cuda":
+        peak[0] = float(torch.cuda.max_memory_allocated(device))
+
+
+def parse(arguments: list[str] | None = None) -> tuple[Plan, Path | None]:
+    """The plan, and where to write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda", help="cuda or cpu")
+    parser.add_argument("--recipe", default="paper", choices=list(RECIPES), help="whose sizes")
+    parser.add_argument("--batches", type=int, nargs="+", default=[32, 64, 128, 256], help="clips in a step")
+    parser.add_argument("--repeats", type=int, default=5, help="timed repetitions; the median counts")
+    parser.add_argument("--largest", type=int, default=1024, help="where the search for the largest batch stops")
+    parser.add_argument("--json", type=Path, help="write the results there too")
+    values = parser.parse_args(arguments)
+    if values.device == "cuda" and not torch.cuda.is_available():
+        parser.error("torch sees no CUDA GPU here; --device cpu --recipe demo --batches 2 tries it out")
+    plan = Plan(torch.device(values.device), values.recipe, tuple(values.batches), values.repeats, values.largest)
+    return plan, values.json
 
 
 if __name__ == "__main__":
-    if not torch.cuda.is_available():
-        sys.exit("benchmarks/gpu.py needs a CUDA GPU, and torch sees none here")
-    main()
+    chosen, target = parse()
+    results = main(chosen)
+    if target:
+        target.write_text(json.dumps(results, indent=2) + "\n")

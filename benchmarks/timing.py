@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipelines.recipes import RECIPES
@@ -42,12 +43,18 @@ class AdversarialStep:
             1.0,
         ).to(device)
 
-    def __call__(self) -> None:
-        """One step."""
-        self.phase.backward(self.batch, ClipNoise(0, 0, self.batch.clip_index.tolist()))
+    def __call__(self) -> dict[str, Tensor]:
+        """One step; gives back its loss terms."""
+        terms = self.phase.backward(self.batch, ClipNoise(0, 0, self.batch.clip_index.tolist()))
         for learner in self.phase.learners:
             learner.clip_gradient(self.phase.name, 0)
             learner.update(0, 1, 1)
+        return terms
+
+    def losses(self) -> tuple[float, float]:
+        """One step; gives back L_Action and L_Privacy."""
+        terms = self()
+        return float(terms["loss_action"]), float(terms["loss_privacy"])
 
     def count_flops(self) -> float:
         """Floating-point operations of a step, by torch's counter; does one."""

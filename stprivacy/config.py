@@ -186,6 +186,7 @@ class PhaseConfig:
     keep_checkpoints: int = 2  # newest checkpoints that are kept
     amp: bool = False  # bfloat16 autocast; slow on CPUs
     compile: bool = False  # torch.compile of the Transformer layers
+    recompute_activations: bool = False  # in the backward pass: less memory, a third more time
     optim: OptimConfig = field(default_factory=OptimConfig)
     anonymizer_rate_scale: float = 1.0  # adversarial: factor on STPrivacy's rate; the recognizers start from scratch
 

@@ -1,12 +1,21 @@
 """Masked self-attention of STPrivacy (Eqs 8-10), exact, with its gradient through the mask."""
 
+import math
+from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
 from stprivacy.config import MaskGradient
+
+# What a score of a pruned key may exceed log Z by: its exp, times anything of normal size, is finite in float32.
+_LARGEST_GAP = 60.0
+# On a CPU, [n n] tensors of so many bytes stay in its cache; on a GPU, few large kernels are faster.
+_CPU_PART_BYTES = 2**20
+_LEAST_PARTS = 2
 
 
 def masked_attention(q: Tensor, k: Tensor, v: Tensor, keep: Tensor, mask_gradient: MaskGradient = "exact") -> Tensor:
@@ -21,35 +30,33 @@ def masked_attention(q: Tensor, k: Tensor, v: Tensor, keep: Tensor, mask_gradien
     """
     if keep.requires_grad and torch.is_grad_enabled():
         return cast(Tensor, _MaskedAttention.apply(q, k, v, keep, mask_gradient == "bounded"))
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=_mask(keep).bool().unsqueeze(1))
-
-
-def _mask(keep: Tensor) -> Tensor:
-    """M of Eq 9: [b n] -> [b n n]."""
-    mask: Tensor = keep.unsqueeze(-2).repeat(1, keep.shape[-1], 1)
-    mask.diagonal(dim1=-2, dim2=-1).fill_(1)
-    return mask
-
-
-def _scores(q: Tensor, k: Tensor) -> Tensor:
-    """S of Eq 8 in float32 (float64 stays): [b h n n]."""
-    scores: Tensor = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
-    return scores if scores.dtype == torch.float64 else scores.float()
+    mask: Tensor = keep.bool().unsqueeze(-2).repeat(1, keep.shape[-1], 1)  # M of Eq 9: b n n
+    mask.diagonal(dim1=-2, dim2=-1).fill_(True)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask.unsqueeze(1))
 
 
 class _MaskedAttention(torch.autograd.Function):
-    """Saves q, k, v, keep, log Z and O and recomputes the scores, so that no [b h n n] tensor is kept."""
+    """Saves q, k, v, keep, log Z and O, and recomputes the scores for some heads at a time.
+
+    Two [n n] tensors a head are alive then: over all those heads together no more than one [b h n n].
+    """
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, keep: Tensor, bounded: bool) -> Tensor:
-        mask = _mask(keep).unsqueeze(1)
-        scores = _scores(q, k)
-        row_max = scores.masked_fill(mask == 0, -torch.inf).amax(-1, keepdim=True)  # i = j is never masked
-        # A pruned key may lie far above the kept ones; its exp must stay finite to vanish when multiplied by 0.
-        weights = scores.sub_(row_max).clamp_(max=80).exp_().mul_(mask)
-        total = weights.sum(-1, keepdim=True)
-        out = weights.div_(total).to(v.dtype) @ v  # b h n d
-        ctx.save_for_backward(q, k, v, keep, row_max + total.log(), out)
+        outs, log_zs = [], []
+        for q_, k_, v_, keep_ in _parts(q * q.shape[-1] ** -0.5, k, v, _per_head(keep, q)):
+            scores = _product(q_, k_)  # Eq 8
+            own = _diagonal(scores)
+            top = scores.masked_fill(keep_.unsqueeze(-2) == 0, -torch.inf).amax(-1).maximum(own).unsqueeze(-1)
+            # A pruned key may lie far above the kept ones; its exp must stay finite to vanish when multiplied by 0.
+            weights = scores.sub_(top).clamp_(max=_LARGEST_GAP).exp_()
+            own = own.clone()
+            _diagonal(weights.mul_(keep_.unsqueeze(-2))).copy_(own)  # M of Eq 9
+            total = weights.sum(-1, keepdim=True)
+            outs.append((weights.to(v.dtype) @ v_).div_(total))  # Eq 10
+            log_zs.append((top + total.log()).squeeze(-1))
+        out = rearrange(torch.cat(outs), "(b h) n d -> b h n d", h=q.shape[1])
+        ctx.save_for_backward(q, k, v, keep, rearrange(torch.cat(log_zs), "(b h) n -> b h n", h=q.shape[1]), out)
         ctx.bounded = bounded
         return out
 
@@ -57,18 +64,64 @@ class _MaskedAttention(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
         q, k, v, keep, log_z, out = ctx.saved_tensors
-        mask = _mask(keep).unsqueeze(1)
-        gap = _scores(q, k).sub_(log_z)  # log(exp(S_ij) / Z_i): b h n n
-        attention = (gap.exp() * mask).masked_fill_(mask == 0, 0.0)
-        grad_v = attention.to(v.dtype).transpose(-2, -1) @ grad_out
-        # dO_i . V_j - dO_i . O_i: what a unit of attention on j is worth to i.
-        worth = (grad_out @ v.transpose(-2, -1) - (grad_out * out).sum(-1, keepdim=True)).to(gap.dtype)
-        grad_scores = (attention * worth).to(q.dtype) * q.shape[-1] ** -0.5
-        # Of dL/dM_j the kept j has exp(S_ij)/Z_i, which is its attention; a pruned j has that or its bounded form.
-        weight = torch.where(mask == 0, gap.sigmoid(), attention) if ctx.bounded else gap.exp_()
-        grad_mask = weight.mul_(worth)
-        grad_mask.diagonal(dim1=-2, dim2=-1).zero_()  # M_ii is constant (Eq 9)
-        grad_keep = grad_mask.sum((1, 2))
+        grads = [
+            _gradients(*part, bounded=ctx.bounded)
+            for part in _parts(q * q.shape[-1] ** -0.5, k, v, _per_head(keep, q), log_z, out, grad_out)
+        ]
+        grad_q, grad_k, grad_v, grad_mask = (
+            rearrange(torch.cat(parts), "(b h) ... -> b h ...", h=q.shape[1]) for parts in zip(*grads, strict=True)
+        )
+        grad_keep = grad_mask.sum(1)
         if ctx.bounded:
             grad_keep = grad_keep * (keep.sum(-1, keepdim=True) > 1)
-        return grad_scores @ k, grad_scores.transpose(-2, -1) @ q, grad_v, grad_keep.to(keep.dtype), None
+        return grad_q * q.shape[-1] ** -0.5, grad_k, grad_v, grad_keep.to(keep.dtype), None
+
+
+def _gradients(
+    q: Tensor, k: Tensor, v: Tensor, keep: Tensor, log_z: Tensor, out: Tensor, grad: Tensor, *, bounded: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients for q (already scaled), k and v [r n d] and for the mask's columns [r n], of r heads."""
+    column = keep.to(q.dtype).unsqueeze(-1)
+    # Of every key, pruned or not: exp(S_ij) / Z_i, and what a unit of attention on j is worth to i.
+    weight = _product(q, k).sub_(log_z.unsqueeze(-1)).clamp_(max=_LARGEST_GAP).exp_()
+    worth = _product(grad, v).sub_((grad * out).sum(-1, keepdim=True))
+    # A pruned token attends to itself and nobody else to it: its row of a transposed product is its diagonal's.
+    own = _diagonal(weight).to(q.dtype).unsqueeze(-1)
+    grad_v = torch.lerp(own * grad, weight.to(q.dtype).transpose(-2, -1) @ grad, column)
+    gain = worth.mul_(weight)
+    low = gain.to(q.dtype)
+    own = _diagonal(low).unsqueeze(-1)
+    grad_k = torch.lerp(own * q, low.transpose(-2, -1) @ q, column)
+    grad_q = low @ (k * column) + own * k * (1 - column)
+    # dL/dM_j sums exp(S_ij) / Z_i * worth over i != j: M_jj is constant (Eq 9).
+    grad_mask = gain.sum(-2) - _diagonal(gain)
+    if bounded:
+        gain.div_(weight.add_(1.0))
+        grad_mask = torch.where(keep == 0, gain.sum(-2) - _diagonal(gain), grad_mask)
+    return grad_q, grad_k, grad_v, grad_mask
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """Products of all rows of a with all rows of b, in float32 (float64 stays): [r n d], [r n d] -> [r n n]."""
+    product = a @ b.transpose(-2, -1)
+    return product if product.dtype == torch.float64 else product.float()
+
+
+def _diagonal(x: Tensor) -> Tensor:
+    return x.diagonal(dim1=-2, dim2=-1)
+
+
+def _per_head(keep: Tensor, q: Tensor) -> Tensor:
+    """The mask for every head: [b n] -> [b h n]."""
+    return keep.unsqueeze(1).expand(-1, q.shape[1], -1)
+
+
+def _parts(q: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Tensors [b h ...] as [r ...], some heads at a time."""
+    rows, tokens = q.shape[0] * q.shape[1], q.shape[2]
+    size = math.ceil(rows / _LEAST_PARTS)
+    if q.device.type == "cpu" and not torch.compiler.is_compiling():  # which would unroll the loop
+        size = min(size, max(_CPU_PART_BYTES // (4 * tokens**2), 1))
+    flat = [x.flatten(0, 1) for x in (q, *others)]
+    for first in range(0, rows, size):
+        yield tuple(x[first : first + size] for x in flat)

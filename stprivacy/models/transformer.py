@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils.checkpoint import checkpoint
 
 from stprivacy.config import MaskGradient
 from stprivacy.models.attention import masked_attention
@@ -35,7 +37,12 @@ class Attention(nn.Module):
 
 
 class Layer(nn.Module):
-    """Attention and MLP, each with LayerNorm before and a residual around it."""
+    """Attention and MLP, each with LayerNorm before and a residual around it.
+
+    With `recompute`, the backward pass computes it again instead of keeping its activations.
+    """
+
+    recompute = False
 
     def __init__(self, embed_dim: int, num_heads: int, mlp_ratio: float, mask_gradient: MaskGradient) -> None:
         super().__init__()
@@ -68,7 +75,12 @@ def branch_scales(noise: Noise, x: Tensor, depth: int, rate: float) -> Iterator[
 def run_layers(layers: nn.Module, x: Tensor, keep: Tensor | None, scales: Iterator[Tensor | None]) -> Tensor:
     """Tokens x [b n d] through `layers`, which take their branch scales one after another."""
     for layer in layers.children():
-        x = layer(x, keep, next(scales))
+        if layer.recompute and torch.is_grad_enabled():
+            # With the weights of this call: those of a frozen pass are gone when the backward pass comes.
+            call = layer, dict(layer.named_parameters()), (x, keep, next(scales))
+            x = checkpoint(functional_call, *call, use_reentrant=False)
+        else:
+            x = layer(x, keep, next(scales))
     return x
 
 

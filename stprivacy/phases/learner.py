@@ -25,10 +25,11 @@ class Learner:
     def __init__(self, name: str, module: nn.Module, settings: PhaseConfig, context: PhaseContext) -> None:
         self.name = name
         self.module = module.to(context.device).train()
-        if settings.compile:
-            # Layer by layer: seconds, not minutes, and the mask's gradient still shows outside of compiled code.
-            for layer in self.module.modules():
-                if isinstance(layer, Layer):
+        for layer in self.module.modules():
+            if isinstance(layer, Layer):
+                layer.recompute = settings.recompute_activations
+                # Layer by layer: seconds, not minutes, and the mask's gradient still shows outside of compiled code.
+                if settings.compile:
                     layer.compile()
         self.optimizer = make_optimizer(self.module, settings.optim)
         self._parallel: Callable[..., Any] = context.wrap(self.module)
