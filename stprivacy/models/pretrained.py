@@ -230,7 +230,7 @@ def _check_names(weights: Mapping[str, Tensor]) -> None:
     for name in (_TIMM_KERNEL, _TIMM_BIAS, _TIMM_POSITION):
         if name not in weights:
             some = ", ".join(sorted(weights)[:5]) or "nothing"
-            raise ValueError(f"it is no ViT in timm's naming: it has no {name}, but {some}, ...")
+            raise ValueError(f"it is no plain ViT in timm's naming: it has no {name}, but {some}, ...")
 
 
 def _check_sizes(model: STPrivacy | Recognizer, weights: Mapping[str, Tensor], depth: int) -> None:
