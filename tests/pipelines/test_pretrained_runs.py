@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
-from timm.models.vision_transformer import VisionTransformer
 
 from pipelines.commands import _base, _configured, _parse
 from pipelines.runs import RunConfig, load_anonymizer
@@ -20,13 +18,12 @@ from stprivacy.models.pretrained import start_from_pretrained
 from stprivacy.phases.local import LocalContext
 from tests.launch_fixtures import TINY
 from tests.shard_fixtures import write_tiny_dataset
+from tests.vit_fixtures import saved, tiny_vit
 
 
 @pytest.fixture
 def vit_file(tmp_path: Path) -> Path:
-    vit = VisionTransformer(img_size=64, patch_size=16, embed_dim=24, depth=3, num_heads=2, num_classes=5)
-    save_file(vit.state_dict(), tmp_path / "vit.safetensors")
-    return tmp_path / "vit.safetensors"
+    return Path(saved(tiny_vit().state_dict(), tmp_path))
 
 
 def run(config: RunConfig, folder: Path) -> list[str]:
