@@ -4,7 +4,7 @@ import argparse
 import sys
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import tyro
 
@@ -89,6 +89,7 @@ OPTIONS: dict[PhaseName, Any] = {
     "adversarial": AdversarialOptions,
     "evaluate": EvaluateOptions,
 }
+Network = TypeVar("Network", ModelConfig, RecognizerConfig)
 _LOSS_FIELDS = {f.name for f in fields(LossConfig)}
 
 
@@ -156,11 +157,18 @@ def _configured(base: RunConfig, arguments: Any) -> RunConfig:
     chosen = {f.name: getattr(arguments.options, f.name) for f in fields(arguments.options)}
     losses = replace(base.losses, **{name: chosen.pop(name) for name in _LOSS_FIELDS & set(chosen)})
     run = replace(base, data=str(data), losses=losses, **chosen)
+    run = replace(run, model=_absolute(run.model), recognizer=_absolute(run.recognizer))
     if run.phase == "evaluate" and run.anonymizer == "stprivacy" and not run.from_run:
         raise ValueError("--anonymizer stprivacy needs --from: the folder of its run. For no transformation: raw")
     if run.phase == "evaluate" and run.anonymizer != "stprivacy" and run.from_run:
         raise ValueError(f"--anonymizer {run.anonymizer} is not trained: leave --from out")
     return run
+
+
+def _absolute(config: Network) -> Network:
+    """The settings with the whole path of a pretrained file: workers may run in another folder."""
+    file = Path(config.pretrained)
+    return replace(config, pretrained=str(file.resolve())) if file.is_file() else config
 
 
 def _run(run: RunConfig, out: Path, where: LaunchOptions) -> dict[str, Any]:

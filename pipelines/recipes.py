@@ -77,6 +77,12 @@ def paper() -> Recipe:
     """The paper's model and schedule: ViT-S, 16 x 112 x 112, 80 + 40 + 80 epochs (Section 4.3).
 
     Command: python jobs/init.py --recipe paper --use-gpu. For GPUs: a step takes seconds on two CPU cores.
+
+    From scratch, as no weights are at hand on a machine without network. The paper starts from an ImageNet ViT-S: add
+    --model.pretrained vit_small_patch16_224 to jobs/init.py, and --recognizer.pretrained vit_small_patch16_224 to
+    jobs/adv.py and jobs/evaluate.py; a .safetensors file in timm's format does as well. How it was tuned is
+    unpublished. DynamicViT's practice, for jobs/init.py: --train.optim.backbone-rate-scale 0.01
+    --train.optim.backbone-freeze-epochs 5. Not set here: they would hold random weights still.
     """
     base = RunConfig(phase="init", recipe="paper", train=PhaseConfig(amp=True), prefetch_batches=2)
     return Recipe(

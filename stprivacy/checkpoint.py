@@ -48,6 +48,11 @@ class CheckpointStore:
         self.folder, self.keep, self.rank = folder, keep, rank
         self._warn = warn
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was saved yet, not even a checkpoint that is damaged by now."""
+        return not _newest_first(self.folder)
+
     def latest(self) -> Checkpoint | None:
         """The newest undamaged checkpoint, None where none was saved yet. Raises: CheckpointError: see load_latest."""
         return load_latest(self.folder, self._warn)

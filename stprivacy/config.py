@@ -10,6 +10,8 @@ Stem = Literal["conv3d", "tubelet_mlp"]
 MaskGradient = Literal["exact", "bounded"]
 Select = Literal["slot", "global"]
 PrivacyObjective = Literal["linear", "bounded"]
+Inflation = Literal["averaging", "central"]
+PixelScale = Literal["half", "imagenet"]
 
 
 def _positive(owner: object, *names: str) -> None:
@@ -38,6 +40,13 @@ def _one_of(owner: object, **choices: Any) -> None:
         value = getattr(owner, name)
         if value not in get_args(literal):
             raise ValueError(f"{name} must be one of {', '.join(get_args(literal))}, got {value!r}")
+
+
+def _startable(owner: Any) -> None:
+    """A pretrained start needs the embedding that 2D weights can be inflated into."""
+    _one_of(owner, inflation=Inflation, pretrained_pixels=PixelScale)
+    if owner.pretrained and owner.stem != "conv3d":
+        raise ValueError(f"pretrained {owner.pretrained!r} needs stem conv3d, got stem {owner.stem!r}")
 
 
 @dataclass(frozen=True)
@@ -95,6 +104,9 @@ class ModelConfig:
     mask_gradient: MaskGradient = "exact"  # of pruned tokens: the derivative of Eq 10, or a bounded form
     normalize_output: bool = False  # divide the output by its training standard deviation
     drop_path: float = 0.1  # stochastic depth of the last layer
+    pretrained: str = ""  # 2D ViT to start from: a timm name or a .safetensors file; by default none
+    inflation: Inflation = "averaging"  # of its patch kernel over a tubelet's frames, or into the central one
+    pretrained_pixels: PixelScale = "half"  # a file's mean and std: .5 and .5, or ImageNet's; timm names know theirs
 
     def __post_init__(self) -> None:
         _positive(self, "embed_dim", "num_heads", "anonymizer_depth", "mlp_ratio")
@@ -107,6 +119,7 @@ class ModelConfig:
         check_keep_ratio(self.keep_ratio)
         _fraction(self, "drop_path")
         _one_of(self, stem=Stem, select=Select, mask_gradient=MaskGradient)
+        _startable(self)
 
 
 @dataclass(frozen=True)
@@ -121,6 +134,9 @@ class RecognizerConfig:
     mask_aware: bool = True  # sees the keep mask and no abandoned tubelet; otherwise pixels only
     mask_gradient: MaskGradient = "exact"  # of pruned tokens: the derivative of Eq 10, or a bounded form
     drop_path: float = 0.1  # stochastic depth of the last layer
+    pretrained: str = ""  # 2D ViT to start from: a timm name or a .safetensors file; by default none
+    inflation: Inflation = "averaging"  # of its patch kernel over a tubelet's frames, or into the central one
+    pretrained_pixels: PixelScale = "half"  # a file's mean and std: .5 and .5, or ImageNet's; timm names know theirs
 
     def __post_init__(self) -> None:
         _positive(self, "embed_dim", "num_heads", "depth", "mlp_ratio")
@@ -128,6 +144,7 @@ class RecognizerConfig:
             raise ValueError(f"embed_dim must be a multiple of num_heads {self.num_heads}, got {self.embed_dim}")
         _fraction(self, "drop_path")
         _one_of(self, stem=Stem, mask_gradient=MaskGradient)
+        _startable(self)
 
 
 @dataclass(frozen=True)

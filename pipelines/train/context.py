@@ -110,7 +110,7 @@ class RayTrainContext:
         with open(self.folder / METRICS, "a", encoding="utf-8") as file:
             file.write(json.dumps({"phase": phase, "step": step, **metrics}) + "\n")
 
-    def warn(self, message: str) -> None:
+    def tell(self, message: str) -> None:
         """Tell the user one sentence: a line in RUN/messages.log, which the driver shows."""
         if self.rank == 0:
             with open(self.folder / MESSAGES, "a", encoding="utf-8") as file:
@@ -131,7 +131,7 @@ class RayTrainContext:
         places = [_place(line) for line in lines]
         for number, place in enumerate(places, start=1):
             if place == DAMAGED:
-                self.warn(f"{history} line {number} is damaged and was left out")
+                self.tell(f"{history} line {number} is damaged and was left out")
         kept = [line for line, (of, at) in zip(lines, places, strict=True) if of and (of != phase or at <= step)]
         partial = history.with_name(f".{METRICS}.partial")
         partial.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")

@@ -1,6 +1,6 @@
 """One run on one worker: from its configuration to its result."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ from pipelines.data.reader import ParquetClips
 from pipelines.runs import PhaseName, RunConfig, load_anonymizer, read_config
 from stprivacy.anonymizers import ANONYMIZERS, STPrivacy
 from stprivacy.checkpoint import CheckpointStore
-from stprivacy.config import from_dict
+from stprivacy.config import ModelConfig, RecognizerConfig, from_dict
+from stprivacy.models.pretrained import start_from_pretrained
 from stprivacy.models.recognizer import Recognizer
 from stprivacy.models.whitening import WhitenedEmbedding
 from stprivacy.noise import derived_seed
@@ -44,13 +45,16 @@ def execute(config: dict[str, Any], folder: Path, context: PhaseContext, store: 
 
 
 def _initialize(run: RunConfig, training: Training) -> Result:
-    return dict(initialize(STPrivacy(run.model), run.losses, training))
+    model = STPrivacy(run.model)
+    _pretrain({"anonymizer": model}, run.model, training)
+    return dict(initialize(model, run.losses, training))
 
 
 def _adversarial(run: RunConfig, training: Training) -> Result:
     model = load_anonymizer(Path(run.from_run))
     action = Recognizer(run.recognizer, run.model.clip, len(training.data.action_names))
     privacy = Recognizer(run.recognizer, run.model.clip, len(training.data.attribute_names))
+    _pretrain({"action_recognizer": action, "privacy_recognizer": privacy}, run.recognizer, training)
     return dict(adversarial(model, action, privacy, run.losses, training))
 
 
@@ -58,10 +62,21 @@ def _evaluate(run: RunConfig, training: Training) -> Result:
     model = load_anonymizer(Path(run.from_run)) if run.from_run else ANONYMIZERS[run.anonymizer](run.model)
     action = Recognizer(run.recognizer, run.model.clip, len(training.data.action_names))
     attackers = make_attackers(run, len(training.data.attribute_names))
+    _pretrain({"action": action, **attackers}, run.recognizer, training)
     scores = evaluate(model, run.deploy_keep_ratio, action, attackers, training)
     # Unseen actions: the anonymizer was trained on another data set than it is tested on.
     known = not run.from_run or read_config(Path(run.from_run)).data == run.data
     return {"protocol": "known" if known else "unseen"} | scores
+
+
+def _pretrain(
+    models: Mapping[str, STPrivacy | Recognizer], settings: ModelConfig | RecognizerConfig, training: Training
+) -> None:
+    """Start the models from the checkpoint that `settings` name, if any, and tell what it gave to each."""
+    # A phase that goes on needs no network: its own checkpoint is about to replace all weights.
+    if settings.pretrained and training.store.empty:
+        for name, report in start_from_pretrained(models, settings).items():
+            training.context.tell(f"{name} starts from {settings.pretrained}: {report.summary()}")
 
 
 def make_attackers(run: RunConfig, attributes: int) -> dict[str, Recognizer]:

@@ -45,7 +45,7 @@ def work(order: dict[str, Any]) -> None:
     for run in unfinished:
         context = RayTrainContext(run.folder, launch, rank, world_size, device)
         if restarted and run is unfinished[0]:
-            context.warn(f"{run.title}: a worker was lost, restarted all of them from the newest checkpoint")
+            context.tell(f"{run.title}: a worker was lost, restarted all of them from the newest checkpoint")
         if not _survives(run, context, order["executor"]):
             break
     over.set()
@@ -60,7 +60,7 @@ def resolve(executor: str) -> Executor:
 
 def _survives(run: RunRequest, context: RayTrainContext, executor: str) -> bool:
     """Execute one run; False if it must not be tried again."""
-    store = CheckpointStore(run.folder / CHECKPOINTS, run.keep_checkpoints, context.rank, context.warn)
+    store = CheckpointStore(run.folder / CHECKPOINTS, run.keep_checkpoints, context.rank, context.tell)
     try:
         result = resolve(executor)(run.config, run.folder, context, store)
         if context.rank == 0:

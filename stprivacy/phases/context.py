@@ -94,3 +94,6 @@ class PhaseContext(Protocol):
 
     def report(self, phase: str, step: int, metrics: Mapping[str, float]) -> None:
         """Keep metrics of a step in the run's history; each (phase, step) once, however often it is restarted."""
+
+    def tell(self, message: str) -> None:
+        """Tell the user one sentence, once for all workers."""

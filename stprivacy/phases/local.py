@@ -15,6 +15,7 @@ class LocalContext:
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
         self.reports: list[tuple[str, int, dict[str, float]]] = []
+        self.messages: list[str] = []
         self.steps: dict[str, tuple[int, int]] = {}
         self.clips: dict[str, int] = {}
 
@@ -42,3 +43,7 @@ class LocalContext:
     def report(self, phase: str, step: int, metrics: Mapping[str, float]) -> None:
         """Keep the metrics in `reports`."""
         self.reports.append((phase, step, dict(metrics)))
+
+    def tell(self, message: str) -> None:
+        """Keep the sentence in `messages`."""
+        self.messages.append(message)
