@@ -96,7 +96,7 @@ class ModelConfig:
     embed_dim: int = 384
     num_heads: int = 6
     stage_depths: tuple[int, ...] = (3, 3, 3)  # Transformer layers of each sparsification block
-    anonymizer_depth: int = 3  # Transformer layers of the anonymization block
+    anonymizer_depth: int = 3  # Transformer layers of the anonymization block; 0: sparsification only
     mlp_ratio: float = 4.0
     keep_ratio: float = 0.7  # alpha: tubelets that each stage keeps
     stem: Stem = "conv3d"  # the paper's, or two layers over each tubelet, which learn motion sooner from scratch
@@ -109,7 +109,9 @@ class ModelConfig:
     pretrained_pixels: PixelScale = "half"  # a file's mean and std: .5 and .5, or ImageNet's; timm names know theirs
 
     def __post_init__(self) -> None:
-        _positive(self, "embed_dim", "num_heads", "anonymizer_depth", "mlp_ratio")
+        _positive(self, "embed_dim", "num_heads", "mlp_ratio")
+        if self.anonymizer_depth < 0:
+            raise ValueError(f"anonymizer_depth must not be negative, got {self.anonymizer_depth}")
         if not self.stage_depths or min(self.stage_depths) < 1:
             raise ValueError(f"stage_depths must name one or more layers for each stage, got {self.stage_depths}")
         if self.embed_dim % self.num_heads:

@@ -12,7 +12,7 @@ from stprivacy.models.embedding import PositionEmbedding, grid_of, make_embeddin
 from stprivacy.models.sparsifier import RetainPredictor, gumbel_keep, select_tokens, stage_count
 from stprivacy.models.transformer import Layer, branch_scales, initialise, run_layers
 from stprivacy.noise import Noise
-from stprivacy.tubelets import from_tubelets
+from stprivacy.tubelets import from_tubelets, to_tubelets
 
 
 class STPrivacy(nn.Module):
@@ -21,6 +21,9 @@ class STPrivacy(nn.Module):
     In training, masks are sampled (Eq 6) and pruned tokens stay in the batch, hidden by masked attention (Eqs 8-10);
     nothing in the video is zeroed. In evaluation the most probable tokens of every stage are kept, the others leave
     the computation, and their tubelets are exactly 0: the cost falls with the keep ratio.
+
+    Figure 4's ablations are settings: without an anonymization block (depth 0) kept tubelets stay as they are
+    (sparsification only); at a configured keep ratio of 1 nothing is abandoned in training (anonymization only).
     """
 
     output_std: Tensor
@@ -35,7 +38,9 @@ class STPrivacy(nn.Module):
         self.predictors = nn.ModuleList(RetainPredictor(dim) for _ in config.stage_depths)
         self.anonymization = self._layers(config.anonymizer_depth)
         self.norm = nn.LayerNorm(dim, eps=1e-6)
-        self.head = nn.Linear(dim, config.clip.tubelet_values)  # Eq 11: a single linear layer, no activation
+        self.rewrites = config.anonymizer_depth > 0
+        # Eq 11: a single linear layer, no activation.
+        self.head = nn.Linear(dim, config.clip.tubelet_values) if self.rewrites else nn.Identity()
         self.apply(initialise)
         self.register_buffer("output_std", torch.zeros(()))
 
@@ -59,9 +64,11 @@ class STPrivacy(nn.Module):
         ratio = check_keep_ratio(self.config.keep_ratio if keep_ratio is None else keep_ratio)
         grid = grid_of(video, self.config.clip)
         x = self.embedding(video) + self.position(grid)  # b n d
-        return self._train(x, grid, noise) if self.training else self._eval(x, grid, ratio)
+        return self._train(x, video, grid, noise) if self.training else self._eval(x, video, grid, ratio)
 
-    def _train(self, x: Tensor, grid: tuple[int, int, int], noise: Noise) -> tuple[Anonymized, Tensor, Tensor]:
+    def _train(
+        self, x: Tensor, raw_video: Tensor, grid: tuple[int, int, int], noise: Noise
+    ) -> tuple[Anonymized, Tensor, Tensor]:
         batch, tokens, _ = x.shape
         depth = sum(self.config.stage_depths) + self.config.anonymizer_depth
         scales = branch_scales(noise, x, depth, self.config.drop_path)
@@ -72,15 +79,19 @@ class STPrivacy(nn.Module):
         for stage, (layers, predictor) in enumerate(zip(self.stages, self.predictors, strict=True)):
             # All tokens are there before the first prune: plain attention is Eq 10 then.
             x = run_layers(layers, x, keep if stage else None, scales)
-            keep = keep * gumbel_keep(predictor(x, keep, slots, grid[0]), uniform[:, stage])
+            if self.config.keep_ratio < 1:
+                keep = keep * gumbel_keep(predictor(x, keep, slots, grid[0]), uniform[:, stage])
             # Everything below uses the mask through the tensor that is returned: its gradient there is the whole one.
             stage_keeps.append(rearrange(keep, "b (l n) -> b l n", l=grid[0]))
             keep = rearrange(stage_keeps[-1], "b l n -> b (l n)")
         x = self.norm(run_layers(self.anonymization, x, keep, scales))
-        video = self._to_video(self.head(x), grid, keep)
+        places = torch.arange(tokens, device=x.device).expand(batch, -1)
+        video = self._to_video(self._values(x, raw_video, places), grid, keep)
         return Anonymized(video, stage_keeps[-1], tuple(stage_keeps)), x, keep
 
-    def _eval(self, x: Tensor, grid: tuple[int, int, int], ratio: float) -> tuple[Anonymized, Tensor, Tensor]:
+    def _eval(
+        self, x: Tensor, raw_video: Tensor, grid: tuple[int, int, int], ratio: float
+    ) -> tuple[Anonymized, Tensor, Tensor]:
         batch, tokens, _ = x.shape
         slots = slots_of(grid, batch, x.device)
         places = torch.arange(tokens, device=x.device).expand(batch, -1)
@@ -96,15 +107,23 @@ class STPrivacy(nn.Module):
             keep = x.new_zeros(batch, tokens).scatter_(1, places, 1.0)
             stage_keeps.append(rearrange(keep, "b (l n) -> b l n", l=grid[0]))
         x = self.norm(run_layers(self.anonymization, x, None, repeat(None)))
-        values = self.head(x)
+        values = self._values(x, raw_video, places)
         canvas = values.new_zeros(batch, tokens, values.shape[-1])
         canvas = canvas.scatter(1, places.unsqueeze(-1).expand_as(values), values)
         video = self._to_video(canvas, grid, keep)
         return Anonymized(video, stage_keeps[-1], tuple(stage_keeps)), x, x.new_ones(x.shape[:2])
 
+    def _values(self, x: Tensor, raw_video: Tensor, places: Tensor) -> Tensor:
+        """What is written into the tubelets at `places` [b k]: Eq 11 of their tokens x [b k d], or the raw values."""
+        if self.rewrites:
+            written: Tensor = self.head(x)
+            return written
+        raw = to_tubelets(raw_video, self.config.clip.tubelet_frames, self.config.clip.patch_size)
+        return raw.gather(1, places.unsqueeze(-1).expand(-1, -1, raw.shape[-1]))
+
     def _to_video(self, values: Tensor, grid: tuple[int, int, int], keep: Tensor) -> Tensor:
         """Tubelet values [b n v] as a video, divided by their training standard deviation where that is set."""
-        if self.config.normalize_output:
+        if self.config.normalize_output and self.rewrites:
             if self.training:
                 self._track_std(values.detach(), keep.detach())
             values = values / torch.where(self.output_std > 0, self.output_std, 1.0)

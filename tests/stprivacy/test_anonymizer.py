@@ -9,6 +9,7 @@ from torch import Tensor
 
 from stprivacy.anonymizers import ANONYMIZERS, Anonymized, STPrivacy
 from stprivacy.config import ClipConfig, ModelConfig
+from stprivacy.losses import sparsification_loss
 from stprivacy.models.sparsifier import select_tokens
 from stprivacy.noise import ClipNoise
 from stprivacy.tubelets import expand_keep, to_tubelets
@@ -165,3 +166,19 @@ def test_output_is_normalised_by_its_training_standard_deviation() -> None:
 def test_a_configuration_that_cannot_be_is_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(TINY, **change)
+
+
+def test_sparsification_only_leaves_kept_tubelets_as_they_are() -> None:
+    model, video = make(anonymizer_depth=0), clips()
+    trained = model.train()(video)
+    assert torch.equal(trained.video, video)
+    assert trained.keep.requires_grad
+    out = model.eval()(video)
+    assert 0 < out.keep.mean() < 1
+    assert torch.equal(out.video, video * pixels(out.keep))
+
+
+def test_anonymization_only_abandons_nothing_in_training() -> None:
+    out = make(keep_ratio=1.0).train()(clips())
+    assert all((keep == 1).all() for keep in out.stage_keeps)
+    assert sparsification_loss(out.stage_keeps, 1.0) == 0
