@@ -10,7 +10,7 @@ import tyro
 
 from pipelines import cluster
 from pipelines.progress import Progress
-from pipelines.recipes import RECIPES
+from pipelines.recipes import RECIPES, describe_recipes
 from pipelines.runs import PhaseName, RunConfig, read_config
 from pipelines.tracking import Tracker, default_tracking_uri
 from pipelines.train.launch import launch
@@ -96,8 +96,12 @@ _LOSS_FIELDS = {f.name for f in fields(LossConfig)}
 def phase_command(phase: PhaseName, description: str | None) -> None:
     """Parse the command line of a phase, run it and print its result.
 
-    A fault that the user can mend ends the process with status 1 and one line that says what and where.
+    `--list` prints the recipes instead. A fault that the user can mend ends the process with status 1 and one line that
+    says what and where.
     """
+    if "--list" in sys.argv[1:]:
+        print(describe_recipes())
+        return
     try:
         base = _base(phase)
         arguments = _parse(phase, base, description)
@@ -140,7 +144,11 @@ def _parse(phase: PhaseName, base: RunConfig, description: str | None) -> Any:
             ("data", Annotated[Path, tyro.conf.arg(help="ingested data set")]),
             ("out", Annotated[Path, tyro.conf.arg(help="folder of the run; a run that is there is continued")]),
             *([] if phase == "init" else [("from_run", source, field(default=None))]),
-            ("recipe", Annotated[str, tyro.conf.arg(help=" or ".join(RECIPES))], field(default=base.recipe)),
+            (
+                "recipe",
+                Annotated[str, tyro.conf.arg(help="demo, paper, or another; --list prints them all")],
+                field(default=base.recipe),
+            ),
             ("where", Annotated[LaunchOptions, tyro.conf.arg(name="")], field(default=LaunchOptions())),
             ("options", Annotated[OPTIONS[phase], tyro.conf.arg(name="")], field(default=options)),
         ],

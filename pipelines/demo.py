@@ -13,7 +13,7 @@ from pipelines.data.reader import ParquetClips
 from pipelines.data.schema import IngestSettings
 from pipelines.figures import strip_figure
 from pipelines.progress import Progress
-from pipelines.recipes import Recipe
+from pipelines.recipe import Recipe
 from pipelines.report import save_report
 from pipelines.runs import RunConfig, load_anonymizer
 from pipelines.tracking import Tracker

@@ -1,9 +1,13 @@
 """Full configurations by name. Variations are `dataclasses.replace`, or options of the jobs."""
 
+import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 
-from pipelines.runs import PhaseName, RunConfig
+from pipelines.ablations import ABLATIONS, Ablation
+from pipelines.recipe import Recipe
+from pipelines.runs import RunConfig
 from stprivacy.config import (
     AugmentConfig,
     ClipConfig,
@@ -14,21 +18,6 @@ from stprivacy.config import (
     RecognizerConfig,
     TestViewsConfig,
 )
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """The three phases' configurations, and how the data is meant to be ingested."""
-
-    init: RunConfig
-    adversarial: RunConfig
-    evaluate: RunConfig
-    stride: int
-    short_side_px: int
-
-    def of(self, phase: PhaseName) -> RunConfig:
-        """The configuration of one phase."""
-        return {"init": self.init, "adversarial": self.adversarial, "evaluate": self.evaluate}[phase]
 
 
 def demo() -> Recipe:
@@ -94,4 +83,25 @@ def paper() -> Recipe:
     )
 
 
-RECIPES: dict[str, Callable[[], Recipe]] = {"demo": demo, "paper": paper}
+def _varied(base: str, name: str, ablation: Ablation) -> Recipe:
+    """An ablation of a recipe, whose runs carry its name: a later phase finds it by that of the run it starts from."""
+    recipe = ablation(_BASES[base]())
+    init, adversarial, evaluate = (
+        replace(run, recipe=f"{base}-{name}") for run in (recipe.init, recipe.adversarial, recipe.evaluate)
+    )
+    return replace(recipe, init=init, adversarial=adversarial, evaluate=evaluate)
+
+
+_BASES: dict[str, Callable[[], Recipe]] = {"demo": demo, "paper": paper}
+RECIPES: dict[str, Callable[[], Recipe]] = _BASES | {
+    f"{base}-{name}": partial(_varied, base, name, ablation) for base in _BASES for name, ablation in ABLATIONS.items()
+}
+
+
+def describe_recipes() -> str:
+    """Name and purpose of every recipe, one below the other."""
+    lines = [f"{name}\n    {inspect.getdoc(recipe)}" for name, recipe in _BASES.items()]
+    for name, ablation in ABLATIONS.items():
+        purpose = inspect.getdoc(ablation.func if isinstance(ablation, partial) else ablation)
+        lines.append(f"{', '.join(f'{base}-{name}' for base in _BASES)}\n    {purpose}")
+    return "\n".join(line.replace("\n", "\n    ") for line in lines)

@@ -1,0 +1,67 @@
+"""The ablations of the paper's Figure 4, each as a change of any recipe. None of them was run on the real data here."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from pipelines.recipe import Recipe
+
+Ablation = Callable[[Recipe], Recipe]
+
+
+def sparsification_only(recipe: Recipe) -> Recipe:
+    """Figure 4, column 1, "spars": no anonymization block; kept tubelets stay as they are."""
+    return _with_model(recipe, anonymizer_depth=0)
+
+
+def anonymization_only(recipe: Recipe) -> Recipe:
+    """Figure 4, column 1, "anony": alpha = 1, so that no tubelet is abandoned."""
+    return _with_model(recipe, keep_ratio=1.0)
+
+
+def keep_ratio(recipe: Recipe, value: float) -> Recipe:
+    """Figure 4, column 2: alpha, the share of tubelets that each stage keeps (.7 elsewhere)."""
+    return _with_model(recipe, keep_ratio=value)
+
+
+def tubelet_frames(recipe: Recipe, value: int) -> Recipe:
+    """Figure 4, column 3: delta T, the frames of a tubelet (2 elsewhere)."""
+    return _with_model(recipe, clip=replace(recipe.init.model.clip, tubelet_frames=value))
+
+
+def lambda_action(recipe: Recipe, value: float) -> Recipe:
+    """Figure 4, column 4: the weight of L_Action in Eq 13 (.5 elsewhere)."""
+    return _with_losses(recipe, lambda_action=value)
+
+
+def lambda_privacy(recipe: Recipe, value: float) -> Recipe:
+    """Figure 4, column 5: the weight of L_Privacy in Eq 13 (.5 elsewhere)."""
+    return _with_losses(recipe, lambda_privacy=value)
+
+
+def _with_model(recipe: Recipe, **changes: Any) -> Recipe:
+    model = replace(recipe.init.model, **changes)
+    return replace(
+        recipe,
+        init=replace(recipe.init, model=model),
+        adversarial=replace(recipe.adversarial, model=model),
+        evaluate=replace(recipe.evaluate, model=model),
+    )
+
+
+def _with_losses(recipe: Recipe, **changes: Any) -> Recipe:
+    return replace(
+        recipe, adversarial=replace(recipe.adversarial, losses=replace(recipe.adversarial.losses, **changes))
+    )
+
+
+# The values of columns 2, 4 and 5 can only be read off the figure's charts roughly: these lie around the default.
+ABLATIONS: Mapping[str, Ablation] = {
+    "sparsification-only": sparsification_only,
+    "anonymization-only": anonymization_only,
+    **{f"keep-ratio-{value}": partial(keep_ratio, value=value) for value in (0.5, 0.6, 0.8, 0.9)},
+    **{f"tubelet-frames-{value}": partial(tubelet_frames, value=value) for value in (1, 4)},
+    **{f"lambda-action-{value}": partial(lambda_action, value=value) for value in (0.25, 1.0)},
+    **{f"lambda-privacy-{value}": partial(lambda_privacy, value=value) for value in (0.25, 1.0)},
+}

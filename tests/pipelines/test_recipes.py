@@ -1,0 +1,68 @@
+"""Recipes by name: every ablation of Figure 4 runs through all three phases, and says what it is."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.ablations import ABLATIONS
+from pipelines.recipes import RECIPES, describe_recipes
+from pipelines.runs import PhaseName
+from pipelines.train.execute import execute
+from pipelines.train.runs import CONFIG, write_json
+from stprivacy.checkpoint import CheckpointStore
+from stprivacy.config import TestViewsConfig, to_dict
+from stprivacy.phases.local import LocalContext
+from tests.shard_fixtures import write_tiny_dataset
+
+USUAL = {"keep_ratio": 0.7, "deploy_keep_ratio": 0.7, "tubelet_frames": 2, "lambda_action": 0.5, "lambda_privacy": 0.5}
+# What the runs of an ablation report of themselves where it differs from that.
+CHANGED: dict[str, dict[str, float]] = {
+    "sparsification-only": {},
+    "anonymization-only": {"keep_ratio": 1.0, "deploy_keep_ratio": 1.0},
+    **{f"keep-ratio-{x}": {"keep_ratio": x, "deploy_keep_ratio": x} for x in (0.5, 0.6, 0.8, 0.9)},
+    **{f"tubelet-frames-{x}": {"tubelet_frames": x} for x in (1, 4)},
+    **{f"lambda-action-{x}": {"lambda_action": x} for x in (0.25, 1.0)},
+    **{f"lambda-privacy-{x}": {"lambda_privacy": x} for x in (0.25, 1.0)},
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_dataset(tmp_path_factory.mktemp("data"), videos=16, test_videos=8)
+
+
+def do(phase: PhaseName, recipe: str, data: Path, folder: Path, source: Path | None = None) -> dict[str, Any]:
+    run = RECIPES[recipe]().of(phase)
+    run = replace(run, data=str(data), train=replace(run.train, batch_size=4, max_steps=2))
+    run = replace(run, views=TestViewsConfig(clips=1, crops=1), deploy_keep_ratio=run.model.keep_ratio)
+    if source:
+        run = replace(run, from_run=str(source))
+    folder.mkdir()
+    write_json(folder / CONFIG, to_dict(run))
+    store = CheckpointStore(folder / "checkpoints", keep=2, rank=0, warn=pytest.fail)
+    return dict(execute(to_dict(run), folder, LocalContext(), store))
+
+
+@pytest.mark.parametrize("name", sorted(ABLATIONS))
+def test_every_ablation_runs_through_all_phases_at_demo_size(name: str, data: Path, tmp_path: Path) -> None:
+    recipe = f"demo-{name}"
+    do("init", recipe, data, tmp_path / "init")
+    trained = do("adversarial", recipe, data, tmp_path / "adversarial", tmp_path / "init")
+    scores = do("evaluate", recipe, data, tmp_path / "evaluate", tmp_path / "adversarial")
+    reported = {key: (trained if key.startswith("lambda") else scores)[key] for key in USUAL}
+    assert reported == USUAL | CHANGED[name]
+    assert 0 <= scores["action_top1"] <= 100
+
+
+def test_a_phase_finds_the_recipe_of_the_run_that_it_starts_from() -> None:
+    for name, recipe in RECIPES.items():
+        assert {recipe().of(phase).recipe for phase in ("init", "adversarial", "evaluate")} == {name}
+
+
+def test_the_list_names_every_recipe_and_says_what_it_is_for() -> None:
+    listed = describe_recipes()
+    names = {name for line in listed.splitlines() if not line.startswith(" ") for name in line.split(", ")}
+    assert names == set(RECIPES)
+    assert listed.count("Figure 4, column") == len(ABLATIONS)
