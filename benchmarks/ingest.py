@@ -38,7 +38,7 @@ def write_videos(folder: Path, videos: int, frames: int) -> Manifest:
     for number in range(videos):
         path = folder / f"{number:05d}.mp4"
         os.link(clips[number % len(clips)], path)
-        entries.append(VideoEntry(path.name, str(path), "move", (number % 2,), "train"))
+        entries.append(VideoEntry(path.name, str(path), ("move",), bytes([number % 2]), ("train",)))
     return Manifest("benchmark", ("move",), ("label",), tuple(entries))
 
 

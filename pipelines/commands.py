@@ -50,6 +50,7 @@ class InitOptions:
     lambda_sparsification: float  # weight of L_Spars; the paper's is 1
     lambda_reconstruction: float  # weight of a masked reconstruction; the paper has none
     seed: int  # of the weights, the order of the clips, their augmentation and the mask noise
+    split: int  # official split of the data set, from 1
     prefetch_batches: int  # batches read ahead by one thread
 
 
@@ -65,6 +66,7 @@ class AdversarialOptions:
     lambda_privacy: float  # weight of L_Privacy in Eq 13
     privacy_objective: PrivacyObjective  # linear is the paper's; bounded caps each term at log 2
     seed: int  # of the recognizers' weights, the order of the clips, their augmentation and the mask noise
+    split: int  # official split of the data set, from 1
     prefetch_batches: int  # batches read ahead by one thread
 
 
@@ -81,6 +83,7 @@ class EvaluateOptions:
     whitened_components: int  # principal components that the whitened attacker sees
     label: str  # name of the row in tables; by default the anonymizer's
     seed: int  # of the recognizers' weights, the order of the clips and their augmentation
+    split: int  # official split of the data set, from 1
     prefetch_batches: int  # batches read ahead by one thread
 
 
@@ -126,6 +129,7 @@ def _base(phase: PhaseName) -> RunConfig:
     return replace(
         base,
         from_run=str(known.from_run.resolve()),
+        split=source.split,  # another one's training part may hold this one's test videos
         model=source.model,
         losses=source.losses if phase == "evaluate" else base.losses,
         deploy_keep_ratio=source.model.keep_ratio,

@@ -115,7 +115,7 @@ def write_report(
     chosen = [i * clips.test_size() // STRIP_CLIPS for i in range(STRIP_CLIPS)]
     raw = clips.test_clips(chosen)
     anonymized = model(raw)
-    titles = [clips.action_names[clips.test[i].action].replace("_", " ") for i in chosen]
+    titles = [clips.action_names[clips.test[i].actions[0]].replace("_", " ") for i in chosen]
     strip = strip_figure(raw, raw, anonymized.video.detach(), anonymized.keep, titles=titles)
     files = save_report(folder, results, strip)
     with tracker.run(runs.evaluation(OURS), f"evaluate {OURS}", {}) as tracked:

@@ -25,7 +25,8 @@ PhaseName = Literal["init", "adversarial", "evaluate"]
 class RunConfig:
     """All that decides the result of one phase; written to RUN/config.json.
 
-    `data` is the ingested data set and `from_run` the run whose anonymizer this one starts from or tests.
+    `data` is the ingested data set, `split` the number of its official split, from 1, and `from_run` the run whose
+    anonymizer this one starts from or tests.
     """
 
     phase: PhaseName
@@ -34,6 +35,7 @@ class RunConfig:
     from_run: str = ""
     label: str = ""
     seed: int = 0
+    split: int = 1
     anonymizer: AnonymizerName = "stprivacy"
     deploy_keep_ratio: float = 0.7
     whitened_components: int = 128
@@ -49,6 +51,8 @@ class RunConfig:
         check_keep_ratio(self.deploy_keep_ratio)
         if self.whitened_components < 1:
             raise ValueError(f"whitened_components must be positive, got {self.whitened_components}")
+        if self.split < 1:
+            raise ValueError(f"split must be 1 or more, got {self.split}")
         if self.prefetch_batches < 0:
             raise ValueError(f"prefetch_batches must not be negative, got {self.prefetch_batches}")
 
@@ -65,6 +69,7 @@ class RunConfig:
             "lambda_privacy": self.losses.lambda_privacy,
             "tubelet_frames": self.model.clip.tubelet_frames,
             "seed": self.seed,
+            "split": self.split,
         }
 
 

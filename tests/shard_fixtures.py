@@ -34,11 +34,14 @@ def write_tiny_dataset(
     tubelet_frames: int = 2,
     shard_videos: int = 5,
     extra_splits: Sequence[str] = (),
+    second_split: Sequence[str] = (),
+    multi_label: bool = False,
 ) -> Path:
     """Write `videos` training and `test_videos` test videos of uint8 frames; give back the folder.
 
     `frames` may be a list of lengths, used in turn; `actions` names DIRECTIONS; up to 5 `attributes`;
-    `extra_splits` adds one row each. Actions are balanced, attributes are independent coin flips.
+    `extra_splits` adds one row each. Actions are balanced, attributes are independent coin flips. `second_split`
+    names each row's part in a second official split; with `multi_label`, every second row shows all actions.
     """
     rng = np.random.default_rng(seed)
     lengths = [frames] if isinstance(frames, int) else list(frames)
@@ -48,6 +51,10 @@ def write_tiny_dataset(
         _row(i, split, names, attributes, (lengths[i % len(lengths)], height, width), rng)
         for i, split in enumerate(splits)
     ]
+    for row, part in zip(rows, second_split, strict=False):
+        row["splits"].append(part)
+    for row in rows[::2] if multi_label else []:
+        row["actions"] = list(range(len(names)))
     (folder / "videos").mkdir(parents=True, exist_ok=True)
     for shard, first in enumerate(range(0, len(rows), shard_videos)):
         write_shard(folder / "videos" / f"{shard:05d}-{shard:08x}.parquet", rows[first : first + shard_videos])
@@ -58,6 +65,8 @@ def write_tiny_dataset(
         "dataset": "tiny",
         "action_names": names,
         "attribute_names": list(ATTRIBUTES[:attributes]),
+        "multi_label": multi_label,
+        "splits": 2 if second_split else 1,
         "counts": {"videos_in": len(rows), "rows": len(rows), "quarantined": 0}
         | {split: splits.count(split) for split in ("train", "test", "unused")},
         "settings": settings,
@@ -86,10 +95,9 @@ def _row(
     frames, boxes = draw_video(action, privacy, size, rng)
     return {
         "video_id": f"{action}/{index:04d}.mp4",
-        "action": index % len(action_names),
-        "action_name": action,
+        "actions": [index % len(action_names)],
         "privacy": privacy.tolist(),
-        "split": split,
+        "splits": [split],
         "frames": frames.tobytes(),
         "shape": list(frames.shape),
         "fps": 25.0,
@@ -97,6 +105,7 @@ def _row(
         "source_frames": len(frames),
         "checksum": hashlib.sha256(frames.tobytes()).hexdigest(),
         "person_boxes": boxes,
+        "privacy_frames": None,
     }
 
 

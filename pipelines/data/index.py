@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,19 @@ from torch import Tensor
 
 from pipelines.data.schema import FORMAT_VERSION
 
-_COLUMNS = ("video_id", "action", "privacy", "split", "shape")
+_COLUMNS = ("video_id", "actions", "privacy", "splits", "shape")
 _PREFIX_BYTES = 4  # PLAIN encoding writes a value's length before it
 
 
 @dataclass(frozen=True)
 class Description:
-    """What `dataset.json` says; names are in label order, `fingerprint` is that of rows, sources and settings."""
+    """What `dataset.json` says; names are in label order, `fingerprint` is that of rows, labels and settings."""
 
     dataset: str
     action_names: tuple[str, ...]
     attribute_names: tuple[str, ...]
+    multi_label: bool
+    splits: int
     tubelet_frames: int
     rows: int
     fingerprint: str
@@ -32,12 +35,16 @@ class Description:
 
 @dataclass(frozen=True)
 class VideoRow:
-    """One stored video: its labels, its shape [t h w c], and where its frames start in the shard, in bytes."""
+    """One stored video: its labels, its shape [t h w c], and where its frames start in the shard, in bytes.
+
+    actions: indices, exactly one unless the data set is multi-label; privacy: a byte, 0 or 1, for each attribute (a
+    data set can have thousands); splits: the video's part in each official split.
+    """
 
     video_id: str
-    action: int
-    privacy: tuple[int, ...]
-    split: str
+    actions: tuple[int, ...]
+    privacy: bytes
+    splits: tuple[str, ...]
     shape: tuple[int, int, int, int]
     shard: Path
     offset: int
@@ -61,9 +68,15 @@ class VideoIndex:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_maps": {}}
 
-    def split(self, name: str) -> tuple[VideoRow, ...]:
-        """The rows of one split, in stored order."""
-        return tuple(row for row in self.rows if row.split == name)
+    def split(self, name: str, number: int = 1) -> tuple[VideoRow, ...]:
+        """The train, test or unused rows of an official split, in stored order.
+
+        Raises: ValueError: the data set has no split of this number, from 1.
+        """
+        if not 1 <= number <= self.description.splits:
+            has = "one split" if self.description.splits == 1 else f"{self.description.splits} splits, 1 the first"
+            raise ValueError(f"there is no split {number}: the data set {self.description.dataset} has {has}")
+        return tuple(row for row in self.rows if row.splits[number - 1] == name)
 
     def frames(self, row: VideoRow) -> Tensor:
         """All frames [t h w c] uint8 as a view of the shard: only what is then used of it is read from disk."""
@@ -88,6 +101,8 @@ def read_description(folder: Path) -> Description:
             dataset=fields["dataset"],
             action_names=tuple(fields["action_names"]),
             attribute_names=tuple(fields["attribute_names"]),
+            multi_label=fields["multi_label"],
+            splits=fields["splits"],
             tubelet_frames=fields["settings"]["tubelet_frames"],
             rows=fields["counts"]["rows"],
             fingerprint=fields["fingerprint"],
@@ -103,22 +118,31 @@ def _read_shard(path: Path, description: Description) -> Iterator[VideoRow]:
             missing = {"frames", *_COLUMNS} - set(file.schema_arrow.names)
             if missing:
                 raise ValueError(f"it has no column {', '.join(sorted(missing))}")
-            records = file.read(columns=list(_COLUMNS), use_threads=False).to_pylist()
+            table = file.read(columns=list(_COLUMNS), use_threads=False)
+            privacy = _label_bytes(table.column("privacy").combine_chunks())
+            records = table.drop_columns("privacy").to_pylist()
             offsets = _frame_offsets(file, source, [math.prod(record["shape"]) for record in records])
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ValueError(f"{path} is not a shard of this format ({error}): ingest again") from error
-    for record, offset in zip(records, offsets, strict=True):
+    for record, labels, offset in zip(records, privacy, offsets, strict=True):
         row = VideoRow(
             video_id=record["video_id"],
-            action=record["action"],
-            privacy=tuple(record["privacy"]),
-            split=record["split"],
+            actions=tuple(record["actions"]),
+            privacy=labels,
+            splits=tuple(record["splits"]),
             shape=tuple(record["shape"]),
             shard=path,
             offset=offset,
         )
         _check_row(row, description)
         yield row
+
+
+def _label_bytes(column: pa.ListArray) -> list[bytes]:
+    """The int8 labels of each row as bytes, without a Python object for each label."""
+    values = column.values.to_numpy(zero_copy_only=False).astype("int8").tobytes()
+    ends = column.offsets.to_pylist()
+    return [values[first:last] for first, last in pairwise(ends)]
 
 
 def _frame_offsets(file: pq.ParquetFile, source: pa.MemoryMappedFile, sizes: Sequence[int]) -> list[int]:
@@ -141,19 +165,25 @@ def _frame_offsets(file: pq.ParquetFile, source: pa.MemoryMappedFile, sizes: Seq
 
 
 def _check_row(row: VideoRow, description: Description) -> None:
-    slot, actions, attributes = (
-        description.tubelet_frames,
-        len(description.action_names),
-        len(description.attribute_names),
-    )
+    slot, attributes = description.tubelet_frames, len(description.attribute_names)
     if len(row.shape) != 4 or row.shape[3] != 3 or min(row.shape) < 1:
         fault = f"shape {row.shape} is not [T H W 3]"
     elif row.shape[0] % slot:
         fault = f"T = {row.shape[0]} is not a multiple of tubelet_frames {slot}"
-    elif not 0 <= row.action < actions:
-        fault = f"action {row.action} is not in [0, {actions})"
-    elif len(row.privacy) != attributes or not set(row.privacy) <= {0, 1}:
-        fault = f"privacy {row.privacy} is not a 0 or 1 for each of {attributes} attributes"
+    elif len(row.privacy) != attributes or row.privacy.strip(b"\0\1"):
+        fault = f"privacy {list(row.privacy)} is not a 0 or 1 for each of {attributes} attributes"
+    elif len(row.splits) != description.splits:
+        fault = f"splits {row.splits} are not {description.splits}"
     else:
-        return
-    raise ValueError(f"{row.shard}, video {row.video_id}: {fault}; ingest again")
+        fault = _action_fault(row.actions, description)
+    if fault:
+        raise ValueError(f"{row.shard}, video {row.video_id}: {fault}; ingest again")
+
+
+def _action_fault(actions: tuple[int, ...], description: Description) -> str:
+    names = len(description.action_names)
+    if len(actions) != 1 and not (description.multi_label and actions):
+        return f"it has {len(actions)} actions; multi_label is {description.multi_label}"
+    if min(actions) < 0 or max(actions) >= names:
+        return f"actions {list(actions)} are not in [0, {names})"
+    return ""

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import ray
 from numpy.typing import NDArray
 
-from pipelines.data.manifest import SPLITS, Manifest
+from pipelines.data.manifest import SPLITS, Manifest, split_counts
 from pipelines.data.schema import FORMAT_VERSION, IngestSettings
 from pipelines.data.shards import (
     QUARANTINE,
@@ -34,7 +34,7 @@ from pipelines.data.shards import (
 
 DESCRIPTION_FILE = "dataset.json"
 STARTED_FILE = "ingest.json"
-_LEDGER_COLUMNS = ["video_id", "split", "checksum"]
+_IDENTITY_COLUMNS = ["video_id", "actions", "privacy", "splits", "checksum"]
 
 
 class IngestError(ValueError):
@@ -43,16 +43,16 @@ class IngestError(ValueError):
 
 @dataclass(frozen=True)
 class Ledger:
-    """Where every video went: rows by split, and quarantined videos by error code."""
+    """Where every video went: rows by split, for each official split, and quarantined videos by error code."""
 
     videos_in: int
-    splits: dict[str, int] = field(default_factory=dict)
+    splits: tuple[dict[str, int], ...]
     reasons: dict[str, int] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
         """Videos that became rows."""
-        return sum(self.splits.values())
+        return sum(self.splits[0].values())
 
     @property
     def quarantined(self) -> int:
@@ -60,8 +60,8 @@ class Ledger:
         return sum(self.reasons.values())
 
     def __str__(self) -> str:
-        splits = ", ".join(f"{count} {split}" for split, count in self.splits.items())
-        lines = [f"{self.videos_in} videos in = {self.rows} rows ({splits}) + {self.quarantined} quarantined"]
+        lines = [f"{self.videos_in} videos in = {self.rows} rows + {self.quarantined} quarantined"]
+        lines += [f"  split {number}: {split_counts(split)}" for number, split in enumerate(self.splits, start=1)]
         width = max(map(len, self.reasons), default=0)
         return "\n".join([*lines, *(f"  {reason:{width}}  {count}" for reason, count in self.reasons.items())])
 
@@ -122,6 +122,11 @@ def _claim(out: Path, dataset: str, settings: IngestSettings) -> None:
 
 
 def _check_claim(out: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    if before["format_version"] != FORMAT_VERSION:
+        raise IngestError(
+            f"{out} was begun in format {before['format_version']}, this program writes {FORMAT_VERSION}: "
+            "ingest into another --out"
+        )
     old, new = ({**claim, **claim["settings"]} for claim in (before, now))
     changed = [f"{name} {old.get(name)} → {new[name]}" for name in new if name != "settings" and old[name] != new[name]]
     if changed:
@@ -204,18 +209,19 @@ def _write_batch(batch: dict[str, NDArray[Any]], out: Path, settings: IngestSett
 
 
 def _ledger(out: Path, manifest: Manifest) -> Ledger:
-    splits = Counter(_column(out / VIDEOS, "split"))
+    splits = zip(*_column(out / VIDEOS, "splits"), strict=True)
+    counts = tuple(Counter(split) for split in splits) or (Counter(),) * manifest.splits
     reasons = Counter(_column(out / QUARANTINE, "error"))
     ledger = Ledger(
         manifest.videos_in,
-        {split: splits[split] for split in SPLITS},
+        tuple({name: count[name] for name in SPLITS} for count in counts),
         dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
     )
     assert ledger.rows + ledger.quarantined == ledger.videos_in, f"videos were lost or doubled: {ledger}"
     return ledger
 
 
-def _column(folder: Path, name: str) -> list[str]:
+def _column(folder: Path, name: str) -> list[Any]:
     return [value for table in _tables(folder, [name]) for value in table.column(name).to_pylist()]
 
 
@@ -226,7 +232,7 @@ def _tables(folder: Path, columns: list[str]) -> list[pa.Table]:
 
 def _description(out: Path, manifest: Manifest, settings: IngestSettings, ledger: Ledger) -> dict[str, Any]:
     content = hashlib.sha256(json.dumps([FORMAT_VERSION, asdict(settings)], sort_keys=True).encode())
-    for table in _tables(out / VIDEOS, _LEDGER_COLUMNS):
+    for table in _tables(out / VIDEOS, _IDENTITY_COLUMNS):
         content.update(json.dumps(table.to_pylist(), sort_keys=True).encode())
     counts = {"videos_in": ledger.videos_in, "rows": ledger.rows, "quarantined": ledger.quarantined}
     return {
@@ -234,7 +240,10 @@ def _description(out: Path, manifest: Manifest, settings: IngestSettings, ledger
         "dataset": manifest.dataset,
         "action_names": list(manifest.action_names),
         "attribute_names": list(manifest.attribute_names),
-        "counts": counts | ledger.splits,
+        "multi_label": manifest.multi_label,
+        "splits": manifest.splits,
+        "counts": counts | ledger.splits[0],
+        "split_counts": ledger.splits,
         "settings": asdict(settings),
         "fingerprint": content.hexdigest(),
     }

@@ -50,15 +50,19 @@ class ParquetClips:
         rank: int = 0,
         world_size: int = 1,
         prefetch_batches: int = 0,
+        split: int = 1,
     ) -> None:
-        """Open the index. Raises: ValueError: not an ingested data set, or one without training videos."""
+        """Open the index, on official split number `split` (from 1).
+
+        Raises: ValueError: not an ingested data set, no such split, or one without training videos.
+        """
         if not 0 <= rank < world_size:
             raise ValueError(f"rank must be in [0, world_size), got {rank} of {world_size}")
         self.index = VideoIndex(folder)
         self.action_names: Sequence[str] = self.index.description.action_names
         self.attribute_names: Sequence[str] = self.index.description.attribute_names
-        self.train = self.index.split("train")
-        self.test = self.index.split("test")
+        self.train = self.index.split("train", split)
+        self.test = self.index.split("test", split)
         if not self.train:
             raise ValueError(f"{folder} has no videos in the train split: check the split column of what was ingested")
         self._clip, self._augment, self._views = clip, augment, views
@@ -109,7 +113,7 @@ class ParquetClips:
                 train_clip(self.index.frames(self.train[i]), self._clip, self._augment, generator)
                 for i, generator in zip(share, generators, strict=True)
             ]
-            yield _batch(torch.stack(clips), [self.train[i] for i in share], share, weight)
+            yield self._batch(torch.stack(clips), [self.train[i] for i in share], share, weight)
 
     def _test_batches(self, batch_videos: int) -> Iterator[tuple[Batch, int]]:
         count = self._views.clips * self._views.crops
@@ -118,17 +122,25 @@ class ParquetClips:
             videos = share[first : first + batch_videos]
             views = [evaluation_views(self.index.frames(self.test[i]), self._clip, self._views) for i in videos]
             positions = [i for i in videos for _ in range(count)]
-            yield _batch(torch.cat(views), [self.test[i] for i in positions], positions, 1.0), count
+            yield self._batch(torch.cat(views), [self.test[i] for i in positions], positions, 1.0), count
 
+    def _batch(self, video: Tensor, rows: Sequence[VideoRow], positions: Sequence[int], weight: float) -> Batch:
+        labels = torch.frombuffer(bytearray().join(row.privacy for row in rows), dtype=torch.uint8)
+        action = torch.tensor([row.actions[0] for row in rows])
+        return Batch(
+            video=video,
+            action=self._multi_hot(rows) if self.index.description.multi_label else action,
+            privacy=labels.reshape(len(rows), -1).float(),  # b p
+            clip_index=torch.tensor(positions),
+            weight=weight,
+        )
 
-def _batch(video: Tensor, rows: Sequence[VideoRow], positions: Sequence[int], weight: float) -> Batch:
-    return Batch(
-        video=video,
-        action=torch.tensor([row.action for row in rows]),
-        privacy=torch.tensor([row.privacy for row in rows], dtype=torch.float32),
-        clip_index=torch.tensor(positions),
-        weight=weight,
-    )
+    def _multi_hot(self, rows: Sequence[VideoRow]) -> Tensor:
+        """[b c] float32: 1 where the video shows the action."""
+        labels = torch.zeros(len(rows), len(self.action_names))
+        for label, row in zip(labels, rows, strict=True):
+            label[list(row.actions)] = 1
+        return labels
 
 
 def _prefetched(items: Iterator[Item], depth: int) -> Iterator[Item]:

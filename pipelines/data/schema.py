@@ -6,17 +6,16 @@ import pyarrow as pa
 
 from stprivacy.video import VideoLimits
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 # `frames` is not nullable and is written alone in its row group, plain and uncompressed, so that its bytes are the
 # last prod(shape) bytes of its column chunk: a reader maps them into memory and copies nothing.
 VIDEO_SCHEMA = pa.schema(
     [
         pa.field("video_id", pa.string(), nullable=False),
-        pa.field("action", pa.int32(), nullable=False),
-        pa.field("action_name", pa.string(), nullable=False),
+        pa.field("actions", pa.list_(pa.int32()), nullable=False),  # indices into dataset.json's action_names
         pa.field("privacy", pa.list_(pa.int8()), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
+        pa.field("splits", pa.list_(pa.string()), nullable=False),  # one for each official split, in order
         pa.field("frames", pa.large_binary(), nullable=False),
         pa.field("shape", pa.list_(pa.int32()), nullable=False),
         pa.field("fps", pa.float64(), nullable=False),
@@ -24,6 +23,7 @@ VIDEO_SCHEMA = pa.schema(
         pa.field("source_frames", pa.int32(), nullable=False),
         pa.field("checksum", pa.string(), nullable=False),
         pa.field("person_boxes", pa.list_(pa.list_(pa.list_(pa.float32())))),
+        pa.field("privacy_frames", pa.list_(pa.list_(pa.int8()))),  # a label for each stored frame and attribute
     ]
 )
 QUARANTINE_SCHEMA = pa.schema(

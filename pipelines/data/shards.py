@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.data.manifest import Manifest, PersonBoxes, VideoEntry
+from pipelines.data.manifest import Manifest, VideoEntry
 from pipelines.data.schema import FORMAT_VERSION, QUARANTINE_SCHEMA, VIDEO_SCHEMA, IngestSettings
 from stprivacy.durable import sync_folder
 from stprivacy.video import VideoError, VideoFrames, read_video
@@ -29,7 +29,7 @@ class Shard:
 
     name: str
     entries: tuple[VideoEntry, ...]
-    actions: tuple[int, ...]
+    actions: tuple[tuple[int, ...], ...]
 
 
 def plan_shards(manifest: Manifest, settings: IngestSettings) -> list[Shard]:
@@ -38,7 +38,7 @@ def plan_shards(manifest: Manifest, settings: IngestSettings) -> list[Shard]:
     shards: list[Shard] = []
     for begin in range(0, len(manifest.entries), settings.shard_videos):
         entries = manifest.entries[begin : begin + settings.shard_videos]
-        actions = tuple(index[entry.action] for entry in entries)
+        actions = tuple(tuple(index[action] for action in entry.actions) for entry in entries)
         inputs = [[asdict(entry), _file_state(entry.path)] for entry in entries]
         name = shard_name(len(shards), [inputs, manifest.action_names, manifest.attribute_names, asdict(settings)])
         shards.append(Shard(name, entries, actions))
@@ -47,7 +47,7 @@ def plan_shards(manifest: Manifest, settings: IngestSettings) -> list[Shard]:
 
 def shard_name(number: int, inputs: object) -> str:
     """`NNNNN-<hash of inputs>.parquet`."""
-    content = json.dumps([FORMAT_VERSION, inputs], sort_keys=True).encode()
+    content = json.dumps([FORMAT_VERSION, inputs], sort_keys=True, default=bytes.hex).encode()
     return f"{number:05d}-{hashlib.sha256(content).hexdigest()[:16]}.parquet"
 
 
@@ -67,9 +67,9 @@ def write_shard(shard: Shard, out: Path, settings: IngestSettings) -> None:
     rejects: list[dict[str, str]] = []
     with _atomic(out / VIDEOS / shard.name) as videos, _atomic(out / QUARANTINE / shard.name) as quarantine:
         with _video_writer(videos) as writer:
-            for entry, action in zip(shard.entries, shard.actions, strict=True):
+            for entry, actions in zip(shard.entries, shard.actions, strict=True):
                 try:
-                    writer.write_table(_row(entry, action, settings), row_group_size=1)
+                    writer.write_table(_row(entry, actions, settings), row_group_size=1)
                 except VideoError as error:
                     rejects.append(quarantine_row(entry.video_id, entry.path, error.error, str(error)))
         write_quarantine_table(quarantine, rejects)
@@ -97,7 +97,7 @@ def _video_writer(path: Path) -> pq.ParquetWriter:
     )
 
 
-def _row(entry: VideoEntry, action: int, settings: IngestSettings) -> pa.Table:
+def _row(entry: VideoEntry, actions: tuple[int, ...], settings: IngestSettings) -> pa.Table:
     checksum = _checksum(entry.path)
     video = read_video(
         entry.path,
@@ -108,16 +108,16 @@ def _row(entry: VideoEntry, action: int, settings: IngestSettings) -> pa.Table:
     )
     values = {
         "video_id": entry.video_id,
-        "action": action,
-        "action_name": entry.action,
-        "privacy": entry.privacy,
-        "split": entry.split,
+        "actions": actions,
+        "privacy": list(entry.privacy),
+        "splits": entry.splits,
         "shape": video.frames.shape,
         "fps": video.fps,
         "stride": settings.stride,
         "source_frames": video.source_frames,
         "checksum": checksum,
-        "person_boxes": _sampled_boxes(entry.person_boxes, video, settings),
+        "person_boxes": _sampled(entry.person_boxes, video, settings),
+        "privacy_frames": _sampled(entry.privacy_frames, video, settings),
     }
     columns = [
         _frames_column(video) if field.name == "frames" else pa.array([values[field.name]], field.type)
@@ -141,13 +141,13 @@ def _checksum(path: str) -> str:
         raise VideoError(code, f"cannot be read: {error.strerror}") from error
 
 
-def _sampled_boxes(boxes: PersonBoxes | None, video: VideoFrames, settings: IngestSettings) -> Any:
-    """Boxes of the sampled frames, the last ones repeated as frames are."""
-    if not boxes:
+def _sampled(values: Sequence[Any] | None, video: VideoFrames, settings: IngestSettings) -> list[Any] | None:
+    """What is known of the sampled frames out of what is known of each source frame, the last repeated as they are."""
+    if not values:
         return None
-    last = min(video.source_frames, len(boxes)) - 1
+    last = min(video.source_frames, len(values)) - 1
     last_sampled = (video.source_frames - 1) // settings.stride
-    return [boxes[min(min(slot, last_sampled) * settings.stride, last)] for slot in range(len(video.frames))]
+    return [values[min(min(slot, last_sampled) * settings.stride, last)] for slot in range(len(video.frames))]
 
 
 @contextmanager

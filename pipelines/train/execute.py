@@ -36,6 +36,7 @@ def execute(config: dict[str, Any], folder: Path, context: PhaseContext, store: 
         rank=context.rank,
         world_size=context.world_size,
         prefetch_batches=run.prefetch_batches,
+        split=run.split,
     )
     # New weights are drawn from torch's own generator: the same ones on every worker and on every restart.
     torch.manual_seed(derived_seed(run.seed, run.phase, "weights"))

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 class Batch:
     """The share of one global batch that falls to this worker.
 
-    video [b c t h w] float, normalised; action [b] int64; privacy [b p] float in {0, 1}; clip_index [b] int64,
-    the clip's position in its split, which keys its randomness; weight: this share's part of the global mean
-    times the world size, so that averaging gradients over workers gives the mean over the global batch
-    (0 where the share was empty and another clip stands in: every worker must take part in each reduction).
+    video [b c t h w] float, normalised; action [b] int64, or [b classes] float in {0, 1} where a video can show
+    several; privacy [b p] float in {0, 1}; clip_index [b] int64, the clip's position in its split, which keys its
+    randomness; weight: this share's part of the global mean times the world size, so that averaging gradients over
+    workers gives the mean over the global batch (0 where the share was empty and another clip stands in: every worker
+    must take part in each reduction).
     """
 
     video: Tensor

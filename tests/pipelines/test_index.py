@@ -35,7 +35,27 @@ def test_frames_are_the_stored_bytes_of_each_row(folder: Path) -> None:
     for row, expected in zip(index.rows, stored, strict=True):
         frames = np.frombuffer(expected["frames"], dtype=np.uint8).reshape(expected["shape"])
         assert torch.equal(index.frames(row), torch.tensor(frames))
-        assert (row.action, row.privacy) == (expected["action"], tuple(expected["privacy"]))
+        assert (list(row.actions), list(row.privacy)) == (expected["actions"], expected["privacy"])
+        assert list(row.splits) == expected["splits"]
+
+
+def test_official_splits_are_told_apart_and_counted_from_one(tmp_path: Path) -> None:
+    index = VideoIndex(write_tiny_dataset(tmp_path, 2, 2, second_split=["unused", "test", "train", "test"]))
+    first, second = ([index.split(part, number) for part in ("train", "test", "unused")] for number in (1, 2))
+    assert [len(rows) for rows in first] == [2, 2, 0]
+    assert [[index.rows.index(row) for row in rows] for rows in second] == [[2], [1, 3], [0]]
+    for number in (0, 3):
+        with pytest.raises(ValueError, match=f"there is no split {number}: the data set tiny has 2 splits"):
+            index.split("train", number)
+
+
+def test_a_multi_label_data_set_gives_each_row_one_or_more_actions(tmp_path: Path) -> None:
+    index = VideoIndex(write_tiny_dataset(tmp_path, 3, 1, multi_label=True))
+    assert index.description.multi_label
+    assert [row.actions for row in index.rows] == [(0, 1), (1,), (0, 1), (1,)]
+    rewrite_shard(tmp_path, 0, {"actions": []})
+    with pytest.raises(ValueError, match="it has 0 actions; multi_label is True"):
+        VideoIndex(tmp_path)
 
 
 def test_frames_are_views_of_one_map_for_each_shard(folder: Path) -> None:
@@ -76,9 +96,14 @@ def test_a_shard_of_another_layout_is_refused_by_name(tmp_path: Path, layout: di
     [
         ({"shape": [16, 32, 40, 1]}, "frames of row 0 are not 20480 plain"),
         ({"frames": bytes(3840), "shape": [1, 32, 40, 3]}, "up/0005.mp4: T = 1 is not a multiple of tubelet_frames 2"),
-        ({"action": 2}, r"action 2 is not in \[0, 2\)"),
-        ({"privacy": [0, 1]}, r"privacy \(0, 1\) is not a 0 or 1 for each of 5 attributes"),
+        ({"actions": [2]}, r"actions \[2\] are not in \[0, 2\)"),
+        ({"actions": [-1]}, r"actions \[-1\] are not in \[0, 2\)"),
+        ({"actions": [0, 1]}, "it has 2 actions; multi_label is False"),
+        ({"actions": []}, "it has 0 actions"),
+        ({"splits": ["train", "test"]}, "are not 1"),
+        ({"privacy": [0, 1]}, r"privacy \[0, 1\] is not a 0 or 1 for each of 5 attributes"),
         ({"privacy": [0, 1, 0, 1, 2]}, "is not a 0 or 1"),
+        ({"privacy": [0, 1, 0, 1, -1]}, "is not a 0 or 1"),
     ],
 )
 def test_a_row_that_contradicts_itself_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -97,7 +122,7 @@ def test_a_torn_shard_and_one_without_columns_are_refused(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match=f"{shard.name} is not a shard of this format"):
         VideoIndex(tmp_path)
     pq.write_table(pa.table({"video_id": ["a"]}), shard)
-    with pytest.raises(ValueError, match="no column action, frames, privacy, shape, split"):
+    with pytest.raises(ValueError, match="no column actions, frames, privacy, shape, splits"):
         VideoIndex(tmp_path)
 
 
@@ -113,8 +138,8 @@ def test_an_unfinished_or_foreign_folder_is_refused(tmp_path: Path) -> None:
     description = json.loads((write_tiny_dataset(tmp_path) / "dataset.json").read_text())
     for text, message in [
         ("{", "dataset.json cannot be used"),
-        (json.dumps({**description, "format_version": 9}), "format_version is 9, this program reads 1"),
-        (json.dumps({"format_version": 1}), "KeyError: 'dataset'"),
+        (json.dumps({**description, "format_version": 1}), "format_version is 1, this program reads 2.*ingest again"),
+        (json.dumps({"format_version": 2}), "KeyError: 'dataset'"),
     ]:
         (tmp_path / "dataset.json").write_text(text)
         with pytest.raises(ValueError, match=message):

@@ -1,6 +1,7 @@
 """Ingest through Ray: the ledger, the layout on disk, and the same bytes whatever happened on the way."""
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from pipelines.data.datasets import load_manifest
 from pipelines.data.datasets.synth import SynthSettings, generate
 from pipelines.data.index import VideoIndex
 from pipelines.data.ingest import IngestError, Ledger, ingest
-from pipelines.data.manifest import Manifest, Sources
+from pipelines.data.manifest import Manifest, Sources, VideoEntry
 from pipelines.data.schema import IngestSettings
 from stprivacy.video import read_video
 
@@ -67,8 +68,12 @@ def read_rows(out: Path, folder: str) -> list[dict[str, object]]:
 
 def test_every_video_is_a_row_or_in_quarantine(manifest: Manifest, finished: Path) -> None:
     ledger = ingest(manifest, finished, SETTINGS)
-    assert ledger == Ledger(11, {"train": 7, "test": 3, "unused": 0}, {"truncated": 1})
-    assert str(ledger).splitlines()[0] == "11 videos in = 10 rows (7 train, 3 test, 0 unused) + 1 quarantined"
+    assert ledger == Ledger(11, ({"train": 7, "test": 3, "unused": 0},), {"truncated": 1})
+    assert str(ledger).splitlines() == [
+        "11 videos in = 10 rows + 1 quarantined",
+        "  split 1: 7 train, 3 test, 0 unused",
+        "  truncated  1",
+    ]
     assert [row["video_id"] for row in read_rows(finished, "videos")] == [
         entry.video_id for entry in manifest.entries if entry.video_id != "cut.mp4"
     ]
@@ -83,11 +88,11 @@ def test_plain_pyarrow_reads_what_the_decoder_saw(manifest: Manifest, finished: 
         frames = np.frombuffer(row["frames"], np.uint8).reshape(row["shape"])
         assert np.array_equal(frames, video.frames)
         assert len(frames) % 4 == 0
-        assert manifest.action_names[row["action"]] == row["action_name"] == entry.action
-        assert (tuple(row["privacy"]), row["split"]) == (entry.privacy, entry.split)
+        assert tuple(manifest.action_names[action] for action in row["actions"]) == entry.actions
+        assert (bytes(row["privacy"]), tuple(row["splits"])) == (entry.privacy, entry.splits)
         assert (row["stride"], row["fps"], row["source_frames"]) == (2, 12.0, video.source_frames)
         assert row["checksum"] == hashlib.sha256(Path(entry.path).read_bytes()).hexdigest()
-        assert row["person_boxes"] is None
+        assert row["person_boxes"] is row["privacy_frames"] is None
 
 
 def test_frames_are_the_last_bytes_of_their_column_chunk(finished: Path) -> None:
@@ -168,6 +173,49 @@ def test_other_settings_in_the_same_folder_are_one_clear_error(manifest: Manifes
     assert digests(finished) == before
 
 
+def test_a_folder_of_an_older_format_is_refused(manifest: Manifest, tmp_path: Path) -> None:
+    (tmp_path / "ingest.json").write_text('{"format_version": 1, "dataset": "csv", "settings": {}}')
+    with pytest.raises(IngestError, match="begun in format 1, this program writes 2: ingest into another --out"):
+        ingest(manifest, tmp_path, SETTINGS)
+
+
+def test_several_splits_actions_and_frame_labels_are_stored(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", frames=7)
+    write_video(tmp_path / "b.mp4", frames=4)
+    frames = [[0, 1], [0, 0], [1, 0], [1, 0], [1, 1]]  # the annotation ends before the video does
+    entries = (
+        VideoEntry("a", str(tmp_path / "a.mp4"), ("run", "hop"), b"\1\0", ("train", "unused"), None, frames),
+        VideoEntry("b", str(tmp_path / "b.mp4"), ("sit",), b"\0\1", ("test", "train")),
+        VideoEntry("c", str(tmp_path / "gone.mp4"), ("sit",), b"\0\1", ("test", "train")),
+    )
+    manifest = Manifest("many", ("hop", "run", "sit"), ("face", "skin"), entries, multi_label=True)
+    ledger = ingest(manifest, tmp_path / "out", SETTINGS)
+    assert str(ledger).splitlines() == [
+        "3 videos in = 2 rows + 1 quarantined",
+        "  split 1: 1 train, 1 test, 0 unused",
+        "  split 2: 1 train, 0 test, 1 unused",
+        "  missing  1",
+    ]
+    first, second = read_rows(tmp_path / "out", "videos")
+    assert (first["actions"], first["privacy"], first["splits"]) == ([1, 0], [1, 0], ["train", "unused"])
+    assert first["privacy_frames"] == [frames[0], frames[2], frames[4], frames[4]]  # stride 2
+    assert second["privacy_frames"] is None
+    description = json.loads((tmp_path / "out" / "dataset.json").read_text())
+    assert (description["multi_label"], description["splits"]) == (True, 2)
+    assert description["split_counts"] == list(ledger.splits)
+    assert len(VideoIndex(tmp_path / "out").split("train", 2)) == 1
+
+
+def test_other_labels_of_the_same_videos_are_another_data_set(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", frames=4)
+    fingerprints = set()
+    for label in (b"\0", b"\1"):
+        manifest = Manifest("one", ("run",), ("face",), (VideoEntry("a", str(path), ("run",), label, ("train",)),))
+        ingest(manifest, tmp_path / "out", SETTINGS)
+        fingerprints.add(VideoIndex(tmp_path / "out").description.fingerprint)
+    assert len(fingerprints) == 2
+
+
 def test_a_folder_of_something_else_is_refused(manifest: Manifest, tmp_path: Path) -> None:
     (tmp_path / "letters.txt").write_text("dear")
     with pytest.raises(IngestError, match="not empty"):
@@ -191,7 +239,7 @@ def test_person_boxes_follow_the_sampled_frames(tmp_path: Path) -> None:
     generate(tmp_path / "raw", SynthSettings(train_videos=2, test_videos=1), lambda *_: None, 1)
     manifest = load_manifest("vp-synth", Sources(tmp_path / "raw" / "videos", tmp_path / "raw" / "annotations"))
     ledger = ingest(manifest, tmp_path / "out", SETTINGS)
-    assert ledger.splits == {"train": 2, "test": 1, "unused": 0}
+    assert ledger.splits == ({"train": 2, "test": 1, "unused": 0},)
     for row, entry in zip(read_rows(tmp_path / "out", "videos"), manifest.entries, strict=True):
         sampled = [np.float32(boxes).tolist() for boxes in entry.person_boxes[::2]]
         assert row["person_boxes"][: len(sampled)] == sampled

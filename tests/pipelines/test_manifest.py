@@ -10,7 +10,8 @@ import pytest
 from bad_corpus import write_video
 
 from pipelines.data.datasets import load_manifest
-from pipelines.data.manifest import Manifest, ManifestError, Sources, load_label_pickle
+from pipelines.data.datasets.vp import load_label_pickle
+from pipelines.data.manifest import Manifest, ManifestError, Sources, check_present
 
 HEADER = "path,action,split,privacy_face,privacy_skin\n"
 
@@ -30,8 +31,8 @@ def videos(tmp_path: Path) -> Path:
 def test_csv_gives_entries_in_order_with_sorted_actions(videos: Path) -> None:
     manifest = load_csv(videos, HEADER + "c.mp4,run,train,1,0\nb b.mp4,jump,test,0,1\n\na.mp4,run,unused,1,1\n")
     assert [entry.video_id for entry in manifest.entries] == ["c.mp4", "b b.mp4", "a.mp4"]
-    assert [entry.privacy for entry in manifest.entries] == [(1, 0), (0, 1), (1, 1)]
-    assert [entry.split for entry in manifest.entries] == ["train", "test", "unused"]
+    assert [entry.privacy for entry in manifest.entries] == [b"\1\0", b"\0\1", b"\1\1"]
+    assert [entry.splits for entry in manifest.entries] == [("train",), ("test",), ("unused",)]
     assert manifest.action_names == ("jump", "run")
     assert manifest.attribute_names == ("face", "skin")
     assert manifest.rejected == ()
@@ -55,7 +56,6 @@ def test_a_spreadsheet_s_byte_order_mark_and_line_ends_are_no_trouble(videos: Pa
 @pytest.mark.parametrize(
     ("row", "error", "words"),
     [
-        ("none.mp4,run,train,0,1", "missing", "no such file"),
         ("c.mp4,run,train,2,1", "bad-label", "face='2'"),
         ("c.mp4,run,train,0,", "bad-label", "skin=''"),
         ("c.mp4,run,train,yes,1", "bad-label", "must be 0 or 1"),
@@ -72,6 +72,18 @@ def test_an_unusable_row_is_rejected_and_the_others_stay(videos: Path, row: str,
     assert [rejection.error for rejection in manifest.rejected] == [error]
     assert words in manifest.rejected[0].message
     assert manifest.videos_in == 3
+
+
+def test_videos_that_are_not_on_disk_are_listed_with_their_labels(videos: Path) -> None:
+    rows = [f"{at}.mp4,run,train,1,0\n" for at in range(12)]
+    manifest = load_csv(videos, HEADER + "a.mp4,hop,test,1,0\n" + "".join(rows))
+    assert [entry.is_present for entry in manifest.entries] == [True] + [False] * 12
+    with pytest.raises(ManifestError) as caught:
+        check_present(manifest)
+    message = str(caught.value).splitlines()
+    assert message[0].startswith("12 of 13 videos of csv are not on disk; --allow-missing")
+    assert [line.strip() for line in message[1:]] == [str(videos / f"{at}.mp4") for at in range(10)]
+    check_present(load_csv(videos, HEADER + "a.mp4,hop,test,1,0\n"))
 
 
 @pytest.mark.parametrize(
@@ -99,7 +111,7 @@ def test_errors_say_what_is_needed(tmp_path: Path) -> None:
         ("csv", Sources(), "--manifest FILE"),
         ("csv", Sources(manifest=tmp_path / "none.csv"), "cannot be read"),
         ("vp-synth", Sources(videos=tmp_path), "--annotations DIR"),
-        ("hmbd", Sources(), "known are csv, vp-synth"),
+        ("hmbd", Sources(), "known are csv, vp-synth, hmdb51, ucf101, pa-hmdb51, celebv-hq, p-hvu"),
     ):
         with pytest.raises(ManifestError, match=words):
             load_manifest(dataset, sources)
@@ -147,8 +159,8 @@ def test_vp_synth_is_read_as_hmdb51_is(tmp_path: Path) -> None:
     lines = ["x(1)&.mp4 1", "y.mp4 2", "z.mp4 0", "gone.mp4 1"]
     manifest = load_manifest("vp-synth", write_vp_synth(tmp_path, lines, labels))
     assert manifest.attribute_names == ("skin_color", "face", "gender", "nudity", "relationship")
-    assert [(entry.video_id, entry.split, entry.privacy) for entry in manifest.entries] == [
-        ("wave/x(1)&.mp4", "train", (1, 0, 1, 0, 1))
+    assert [(entry.video_id, entry.splits, entry.privacy) for entry in manifest.entries] == [
+        ("wave/x(1)&.mp4", ("train",), b"\1\0\1\0\1")
     ]
     assert [(rejection.video_id, rejection.error) for rejection in manifest.rejected] == [
         ("wave/y.mp4", "bad-label"),

@@ -26,8 +26,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
-def clips(folder: Path, rank: int = 0, world_size: int = 1, prefetch_batches: int = 0, seed: int = 7) -> ParquetClips:
-    return ParquetClips(folder, CLIP, AUGMENT, VIEWS, seed, rank, world_size, prefetch_batches)
+def clips(
+    folder: Path, rank: int = 0, world_size: int = 1, prefetch_batches: int = 0, seed: int = 7, split: int = 1
+) -> ParquetClips:
+    return ParquetClips(folder, CLIP, AUGMENT, VIEWS, seed, rank, world_size, prefetch_batches, split)
 
 
 def assert_same_batches(left: Iterable[Batch], right: Iterable[Batch]) -> None:
@@ -55,8 +57,26 @@ def test_batches_hold_normalised_clips_with_the_labels_of_their_rows(folder: Pat
         assert batch.video.min() >= -1
         assert batch.video.max() <= 1
         for i, clip in enumerate(batch.clip_index.tolist()):
-            assert batch.action[i] == rows[clip].action
-            assert tuple(batch.privacy[i].tolist()) == rows[clip].privacy
+            assert (batch.action[i],) == rows[clip].actions
+            assert bytes(batch.privacy[i].int().tolist()) == rows[clip].privacy
+
+
+def test_a_multi_label_data_set_gives_float_multi_hot_actions(tmp_path: Path) -> None:
+    source = clips(write_tiny_dataset(tmp_path, 3, 2, height=18, width=24, multi_label=True))
+    (batch,) = source.train_batches(0, 0, 3)
+    assert batch.action.dtype == torch.float32
+    for i, clip in enumerate(batch.clip_index.tolist()):
+        assert batch.action[i].tolist() == ([1, 1] if clip % 2 == 0 else [0, 1])
+    (tested, count), *_ = source.test_batches(2)
+    assert tested.action[::count].tolist() == [[0, 1], [1, 1]]
+
+
+def test_the_official_split_is_chosen_by_number(tmp_path: Path) -> None:
+    folder = write_tiny_dataset(tmp_path, 2, 2, second_split=["unused", "test", "train", "train"])
+    assert [row.video_id for row in clips(folder, split=2).train] == ["down/0002.mp4", "up/0003.mp4"]
+    assert [row.video_id for row in clips(folder, split=2).test] == ["up/0001.mp4"]
+    with pytest.raises(ValueError, match="there is no split 3: the data set tiny has 2 splits"):
+        clips(folder, split=3)
 
 
 def test_order_is_a_permutation_of_seed_and_epoch_alone() -> None:
@@ -158,7 +178,7 @@ def test_test_videos_come_once_with_all_their_views_whatever_the_number_of_worke
                 for i, video in enumerate(videos):
                     views = evaluation_views(source.index.frames(source.test[video]), CLIP, VIEWS)
                     assert torch.equal(batch.video[6 * i : 6 * i + 6], views)
-                    assert set(batch.action[6 * i : 6 * i + 6].tolist()) == {source.test[video].action}
+                    assert set(batch.action[6 * i : 6 * i + 6].tolist()) == set(source.test[video].actions)
                 mine += videos
             assert mine == list(range(5))[rank::world_size]
             seen += mine

@@ -2,10 +2,18 @@
 
 from collections.abc import Callable, Mapping
 
-from pipelines.data.datasets import csv, vp_synth
+from pipelines.data.datasets import celebv_hq, csv, hmdb51, p_hvu, pa_hmdb51, ucf101, vp_synth
 from pipelines.data.manifest import Manifest, ManifestError, Sources
 
-LOADERS: Mapping[str, Callable[[Sources], Manifest]] = {"csv": csv.load, "vp-synth": vp_synth.load}
+LOADERS: Mapping[str, Callable[[Sources], Manifest]] = {
+    "csv": csv.load,
+    "vp-synth": vp_synth.load,
+    "hmdb51": hmdb51.load,
+    "ucf101": ucf101.load,
+    "pa-hmdb51": pa_hmdb51.load,
+    "celebv-hq": celebv_hq.load,
+    "p-hvu": p_hvu.load,
+}
 
 
 def load_manifest(dataset: str, sources: Sources) -> Manifest:

@@ -1,0 +1,57 @@
+"""The command line of jobs/ingest.py."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from pipelines import cluster
+from pipelines.data.datasets import LOADERS, load_manifest
+from pipelines.data.manifest import Manifest, Sources, check_present
+from pipelines.data.preview import preview
+from pipelines.data.schema import IngestSettings
+from pipelines.progress import Progress
+
+
+def ingest_command(
+    dataset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(help=", ".join(LOADERS))],
+    out: Path | None = None,
+    sources: tyro.conf.OmitArgPrefixes[Sources] = Sources(),
+    settings: tyro.conf.OmitArgPrefixes[IngestSettings] = IngestSettings(),
+    workers: int | None = None,
+    allow_missing: bool = False,
+    dry_run: bool = False,
+    verbose: bool = False,
+) -> None:
+    """Ingest a data set; run again, finish an interrupted ingest and leave a finished one untouched.
+
+    Args:
+        out: folder to write to; needed unless in a dry run
+        workers: videos decoded at a time, by default one a CPU
+        allow_missing: quarantine listed videos that are not on disk, instead of stopping (csv: always)
+        dry_run: list, check and count; decode nothing, write nothing
+        verbose: show Ray's own messages
+
+    Raises:
+        ValueError: annotations or output folder that cannot be used, or videos that are not on disk.
+    """
+    manifest = load_manifest(dataset, sources)
+    if dry_run:
+        print(preview(manifest))
+        return
+    if out is None:
+        raise ValueError("--out is missing: the folder to write to. With --dry-run nothing is written")
+    # A list that the user wrote may name what is gone; of a published data set nothing goes missing unnoticed.
+    if dataset != "csv" and not allow_missing:
+        check_present(manifest)
+    _ingest(manifest, out, settings, workers, verbose)
+
+
+def _ingest(manifest: Manifest, out: Path, settings: IngestSettings, workers: int | None, verbose: bool) -> None:
+    cluster.start(verbose=verbose)
+    from pipelines.data.ingest import ingest  # imports Ray Data, which reads what the cluster's start has set
+
+    with Progress() as progress:
+        task = progress.task("ingest", total=manifest.videos_in, unit="videos")
+        ledger = ingest(manifest, out, settings, workers=workers, progress=lambda done, _: task.update(done))
+    print(ledger)

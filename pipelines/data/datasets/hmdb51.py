@@ -1,0 +1,66 @@
+"""HMDB51 with the privacy labels of VP-HMDB51: 51 actions, three official splits."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipelines.data.datasets.files import Annotations, VideoFiles
+from pipelines.data.datasets.splits import read_split, split_file_end
+from pipelines.data.datasets.vp import VPLabels
+from pipelines.data.manifest import VP_LABEL_ORDER, Manifest, ManifestError, Sources, VideoEntry
+
+LABELS_FILE = "hmdb51_privacy_attribute_label.pickle"
+SPLIT_NUMBERS = (1, 2, 3)
+
+
+def load(sources: Sources) -> Manifest:
+    """The videos that all three splits list, at `videos`/<action>/NAME.avi (or another video suffix).
+
+    Needs below `annotations`: <action>_test_split{1,2,3}.txt and the VP label file.
+    Raises: ManifestError: a file is missing or malformed, a split lacks a video, a video lacks labels.
+    """
+    folder, annotation_folder = sources.folders("hmdb51")
+    annotations = Annotations(annotation_folder)
+    splits = [_read_split(annotations, number) for number in SPLIT_NUMBERS]
+    _check_agreement(splits)
+    labels = VPLabels(annotations.file(LABELS_FILE), sources.label_order)
+    files = VideoFiles(folder, parts=2)
+    entries = tuple(
+        VideoEntry(
+            video_id,
+            files.path(video_id),
+            (video_id.partition("/")[0],),
+            labels.of(video_id),
+            tuple(split[video_id] for split in splits),
+        )
+        for video_id in splits[0]
+    )
+    actions = tuple(sorted({entry.actions[0] for entry in entries}))
+    return Manifest("hmdb51", actions, VP_LABEL_ORDER, entries)
+
+
+def _read_split(annotations: Annotations, number: int) -> dict[str, str]:
+    """Split of each `action/NAME.avi`."""
+    files = _files_of(annotations, number)
+    split: dict[str, str] = {}
+    for place, action, name, part in read_split(files, number):
+        if f"{action}/{name}" in split:
+            raise ManifestError(f"{place}: {name} is listed twice")
+        split[f"{action}/{name}"] = part
+    return split
+
+
+def _files_of(annotations: Annotations, number: int) -> Sequence[Path]:
+    """A split's files; those of split 1 say which actions there are."""
+    first = annotations.ending(split_file_end(SPLIT_NUMBERS[0]))
+    actions = [file.name.removesuffix(split_file_end(SPLIT_NUMBERS[0])) for file in first]
+    return [annotations.file(action + split_file_end(number)) for action in actions]
+
+
+def _check_agreement(splits: Sequence[dict[str, str]]) -> None:
+    for number, split in zip(SPLIT_NUMBERS, splits, strict=True):
+        for video_id in sorted(split.keys() ^ splits[0].keys()):
+            action, _, name = video_id.partition("/")
+            has, lacks = (number, 1) if video_id in split else (1, number)
+            raise ManifestError(
+                f"{action}{split_file_end(lacks)} does not list {name}, as {action}{split_file_end(has)} does"
+            )

@@ -1,0 +1,81 @@
+"""P-HVU: the videos of HVU that have an action, an object and a scene; several of each."""
+
+from collections.abc import Iterator, Mapping
+
+from pipelines.data.datasets.files import Annotations, VideoFiles, read_table
+from pipelines.data.manifest import Manifest, ManifestError, Sources, VideoEntry
+
+CATEGORIES = "HVU_Tags_Categories_V1.0"
+LISTS = {"train": "HVU_Train_V1.0", "test": "HVU_Val_V1.0"}
+CATEGORY_COLUMNS = ("Tag", "Category")
+LIST_COLUMNS = ("Tags", "youtube_id", "time_start", "time_end")
+PRIVATE = ("object", "scene")
+
+
+def load(sources: Sources) -> Manifest:
+    """The rows of HVU with at least one tag of each kind, validation as test, in files anywhere below `videos`.
+
+    Needs below `annotations`, as CSV or zip: HVU_Tags_Categories_V1.0, HVU_Val_V1.0, and to train HVU_Train_V1.0; the
+    train part is empty without it. Actions are all action tags, attributes all object and scene tags of the
+    categories (739, 1,678 and 248), also those that no video has.
+
+    A clip's file is named as the two public crawlers do: <youtube_id>_<start>_<end>.mp4 (or another video suffix)
+    with six digits each, in tenths of a second (MMAction2's) or in whole seconds (ActivityNet's). A file that is named
+    <youtube_id> alone is not taken: it does not say which seconds it shows, and one id can have several rows.
+    Raises: ManifestError: a file is missing or malformed, a row has an unknown tag.
+    """
+    folder, annotation_folder = sources.folders("p-hvu")
+    annotations = Annotations(annotation_folder)
+    kinds = _read_categories(annotations)
+    actions = tuple(tag for tag, kind in kinds.items() if kind == "action")
+    private = {tag: column for column, tag in enumerate(t for kind in PRIVATE for t, k in kinds.items() if k == kind)}
+    files = VideoFiles(folder, parts=1)
+    entries = tuple(
+        VideoEntry(
+            video_id,
+            files.path(video_id + ".mp4", in_seconds + ".mp4"),
+            tuple(tag for tag in tags if kinds[tag] == "action"),
+            _multi_hot(tags, private),
+            (part,),
+        )
+        for part, stem in LISTS.items()
+        if part == "test" or f"{stem}.csv" in annotations or f"{stem}.zip" in annotations
+        for video_id, in_seconds, tags in _read_list(annotations, stem, kinds)
+    )
+    names = tuple(f"{kinds[tag]}_{tag}" for tag in private)
+    return Manifest("p-hvu", actions, names, entries, multi_label=True)
+
+
+def _read_categories(annotations: Annotations) -> dict[str, str]:
+    """The kind of each tag, in the file's order."""
+    kinds: dict[str, str] = {}
+    for place, (tag, kind) in read_table(annotations, CATEGORIES, CATEGORY_COLUMNS):
+        if tag in kinds:
+            raise ManifestError(f"{place}: the tag {tag} is already listed as {kinds[tag]}")
+        kinds[tag] = kind
+    return kinds
+
+
+def _read_list(
+    annotations: Annotations, stem: str, kinds: Mapping[str, str]
+) -> Iterator[tuple[str, str, dict[str, None]]]:
+    """Name in tenths of a second, name in seconds, and tags in order of each row of P-HVU."""
+    for place, (joined, youtube_id, start, end) in read_table(annotations, stem, LIST_COLUMNS):
+        tags = dict.fromkeys(joined.split("|"))
+        unknown = [tag for tag in tags if tag not in kinds]
+        if unknown:
+            raise ManifestError(f"{place}: the tags {', '.join(unknown)} are not in {CATEGORIES}")
+        try:
+            names = [f"{youtube_id}_{int(n * float(start)):06d}_{int(n * float(end)):06d}" for n in (10, 1)]
+        except (ValueError, OverflowError) as error:
+            raise ManifestError(f"{place}: times must be seconds, got {start!r} and {end!r}") from error
+        if {"action", *PRIVATE} <= {kinds[tag] for tag in tags}:
+            yield names[0], names[1], tags
+
+
+def _multi_hot(tags: Mapping[str, None], columns: Mapping[str, int]) -> bytes:
+    labels = bytearray(len(columns))
+    for tag in tags:
+        if tag in columns:
+            labels[columns[tag]] = 1
+    return bytes(labels)
