@@ -14,8 +14,8 @@ from stprivacy.config import MaskGradient
 # What a score of a pruned key may exceed log Z by: its exp, times anything of normal size, is finite in float32.
 _LARGEST_GAP = 60.0
 # On a CPU, [n n] tensors of so many bytes stay in its cache; on a GPU, few large kernels are faster.
-_CPU_PART_BYTES = 2**20
-_LEAST_PARTS = 2
+_CPU_PART_BYTES = 5 * 2**18
+_LEAST_PARTS = 4
 
 
 def masked_attention(q: Tensor, k: Tensor, v: Tensor, keep: Tensor, mask_gradient: MaskGradient = "exact") -> Tensor:
@@ -38,7 +38,7 @@ def masked_attention(q: Tensor, k: Tensor, v: Tensor, keep: Tensor, mask_gradien
 class _MaskedAttention(torch.autograd.Function):
     """Saves q, k, v, keep, log Z and O, and recomputes the scores for some heads at a time.
 
-    Two [n n] tensors a head are alive then: over all those heads together no more than one [b h n n].
+    Up to four [n n] tensors a head are alive then: over all those heads together no more than one [b h n n].
     """
 
     @staticmethod
@@ -46,12 +46,11 @@ class _MaskedAttention(torch.autograd.Function):
         outs, log_zs = [], []
         for q_, k_, v_, keep_ in _parts(q * q.shape[-1] ** -0.5, k, v, _per_head(keep, q)):
             scores = _product(q_, k_)  # Eq 8
-            own = _diagonal(scores)
-            top = scores.masked_fill(keep_.unsqueeze(-2) == 0, -torch.inf).amax(-1).maximum(own).unsqueeze(-1)
+            own = _diagonal(scores)  # what a token is to itself is never hidden
+            hidden = torch.zeros_like(own).masked_fill_(keep_ == 0, -torch.inf).unsqueeze(-2)
+            top = (scores + hidden).amax(-1).maximum(own).unsqueeze(-1)
             # A pruned key may lie far above the kept ones; its exp must stay finite to vanish when multiplied by 0.
-            weights = scores.sub_(top).clamp_(max=_LARGEST_GAP).exp_()
-            own = own.clone()
-            _diagonal(weights.mul_(keep_.unsqueeze(-2))).copy_(own)  # M of Eq 9
+            weights = _masked(scores.sub_(top).clamp_(max=_LARGEST_GAP).exp_(), keep_)  # M of Eq 9
             total = weights.sum(-1, keepdim=True)
             outs.append((weights.to(v.dtype) @ v_).div_(total))  # Eq 10
             log_zs.append((top + total.log()).squeeze(-1))
@@ -81,24 +80,24 @@ def _gradients(
     q: Tensor, k: Tensor, v: Tensor, keep: Tensor, log_z: Tensor, out: Tensor, grad: Tensor, *, bounded: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients for q (already scaled), k and v [r n d] and for the mask's columns [r n], of r heads."""
-    column = keep.to(q.dtype).unsqueeze(-1)
     # Of every key, pruned or not: exp(S_ij) / Z_i, and what a unit of attention on j is worth to i.
     weight = _product(q, k).sub_(log_z.unsqueeze(-1)).clamp_(max=_LARGEST_GAP).exp_()
     worth = _product(grad, v).sub_((grad * out).sum(-1, keepdim=True))
-    # A pruned token attends to itself and nobody else to it: its row of a transposed product is its diagonal's.
-    own = _diagonal(weight).to(q.dtype).unsqueeze(-1)
-    grad_v = torch.lerp(own * grad, weight.to(q.dtype).transpose(-2, -1) @ grad, column)
     gain = worth.mul_(weight)
-    low = gain.to(q.dtype)
-    own = _diagonal(low).unsqueeze(-1)
-    grad_k = torch.lerp(own * q, low.transpose(-2, -1) @ q, column)
-    grad_q = low @ (k * column) + own * k * (1 - column)
     # dL/dM_j sums exp(S_ij) / Z_i * worth over i != j: M_jj is constant (Eq 9).
     grad_mask = gain.sum(-2) - _diagonal(gain)
     if bounded:
-        gain.div_(weight.add_(1.0))
-        grad_mask = torch.where(keep == 0, gain.sum(-2) - _diagonal(gain), grad_mask)
-    return grad_q, grad_k, grad_v, grad_mask
+        restored = gain / (weight + 1.0)
+        grad_mask = torch.where(keep == 0, restored.sum(-2) - _diagonal(restored), grad_mask)
+    attention, grad_scores = (_masked(x, keep).to(q.dtype) for x in (weight, gain))
+    return grad_scores @ k, grad_scores.transpose(-2, -1) @ q, attention.transpose(-2, -1) @ grad, grad_mask
+
+
+def _masked(x: Tensor, keep: Tensor) -> Tensor:
+    """Multiply x [r n n] by M of Eq 9, in place: column j by keep [r n], the diagonal by 1."""
+    own = _diagonal(x).clone()
+    _diagonal(x.mul_(keep.unsqueeze(-2))).copy_(own)
+    return x
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
