@@ -1,6 +1,7 @@
 """Full configurations by name. Variations are `dataclasses.replace`, or options of the jobs."""
 
 import inspect
+import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -100,8 +101,8 @@ RECIPES: dict[str, Callable[[], Recipe]] = _BASES | {
 
 def describe_recipes() -> str:
     """Name and purpose of every recipe, one below the other."""
-    lines = [f"{name}\n    {inspect.getdoc(recipe)}" for name, recipe in _BASES.items()]
+    purposes = {name: inspect.getdoc(recipe) for name, recipe in _BASES.items()}
     for name, ablation in ABLATIONS.items():
-        purpose = inspect.getdoc(ablation.func if isinstance(ablation, partial) else ablation)
-        lines.append(f"{', '.join(f'{base}-{name}' for base in _BASES)}\n    {purpose}")
-    return "\n".join(line.replace("\n", "\n    ") for line in lines)
+        function = ablation.func if isinstance(ablation, partial) else ablation
+        purposes[", ".join(f"{base}-{name}" for base in _BASES)] = inspect.getdoc(function)
+    return "\n".join(f"{names}\n{textwrap.indent(purpose or '', '    ')}" for names, purpose in purposes.items())

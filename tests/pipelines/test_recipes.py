@@ -63,6 +63,6 @@ def test_a_phase_finds_the_recipe_of_the_run_that_it_starts_from() -> None:
 
 def test_the_list_names_every_recipe_and_says_what_it_is_for() -> None:
     listed = describe_recipes()
-    names = {name for line in listed.splitlines() if not line.startswith(" ") for name in line.split(", ")}
+    names = {name for line in listed.splitlines() if line[:1].strip() for name in line.split(", ")}
     assert names == set(RECIPES)
     assert listed.count("Figure 4, column") == len(ABLATIONS)
