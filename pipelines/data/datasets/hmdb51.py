@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pipelines.data.datasets.files import Annotations, VideoFiles
 from pipelines.data.datasets.splits import read_split, split_file_end
-from pipelines.data.datasets.vp import VPLabels
-from pipelines.data.manifest import VP_LABEL_ORDER, Manifest, ManifestError, Sources, VideoEntry
+from pipelines.data.datasets.vp import VPLabels, labelled_entries
+from pipelines.data.manifest import VP_LABEL_ORDER, Manifest, ManifestError, Sources
 
 LABELS_FILE = "hmdb51_privacy_attribute_label.pickle"
 SPLIT_NUMBERS = (1, 2, 3)
@@ -24,16 +24,7 @@ def load(sources: Sources) -> Manifest:
     _check_agreement(splits)
     labels = VPLabels(annotations.file(LABELS_FILE), sources.label_order)
     files = VideoFiles(folder, parts=2)
-    entries = tuple(
-        VideoEntry(
-            video_id,
-            files.path(video_id),
-            (video_id.partition("/")[0],),
-            labels.of(video_id),
-            tuple(split[video_id] for split in splits),
-        )
-        for video_id in splits[0]
-    )
+    entries = labelled_entries(splits[0], files, labels, splits)
     actions = tuple(sorted({entry.actions[0] for entry in entries}))
     return Manifest("hmdb51", actions, VP_LABEL_ORDER, entries)
 

@@ -1,8 +1,8 @@
 """UCF101 with the privacy labels of VP-UCF101: 101 actions, three official splits."""
 
 from pipelines.data.datasets.files import Annotations, VideoFiles, read_lines
-from pipelines.data.datasets.vp import VPLabels
-from pipelines.data.manifest import VP_LABEL_ORDER, Manifest, ManifestError, Sources, VideoEntry
+from pipelines.data.datasets.vp import VPLabels, labelled_entries
+from pipelines.data.manifest import VP_LABEL_ORDER, Manifest, ManifestError, Sources
 
 LABELS_FILE = "ucf101_privacy_attribute_label.pickle"
 INDEX_FILE = "classInd.txt"
@@ -27,16 +27,7 @@ def load(sources: Sources) -> Manifest:
                 raise ManifestError(f"neither trainlist0{number}.txt nor testlist0{number}.txt lists {video_id}")
     labels = VPLabels(annotations.file(LABELS_FILE), sources.label_order, ignore_case=True)
     files = VideoFiles(folder, parts=2, ignore_case=True)
-    entries = tuple(
-        VideoEntry(
-            video_id,
-            files.path(video_id),
-            (video_id.partition("/")[0],),
-            labels.of(video_id),
-            tuple(split[video_id] for split in splits),
-        )
-        for video_id in video_ids
-    )
+    entries = labelled_entries(video_ids, files, labels, splits)
     return Manifest("ucf101", tuple(index), VP_LABEL_ORDER, entries)
 
 

@@ -2,14 +2,15 @@
 
 import pickle
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.data.manifest import VP_LABEL_ORDER, ManifestError
+from pipelines.data.datasets.files import VideoFiles
+from pipelines.data.manifest import VP_LABEL_ORDER, ManifestError, VideoEntry
 
 _ARRAY_GLOBALS = {
     ("_codecs", "encode"),
@@ -77,3 +78,19 @@ class VPLabels:
 
     def _key(self, name: str) -> str:
         return name.casefold() if self._ignore_case else name
+
+
+def labelled_entries(
+    video_ids: Iterable[str], files: VideoFiles, labels: VPLabels, splits: Sequence[Mapping[str, str]]
+) -> tuple[VideoEntry, ...]:
+    """An entry for each `action/NAME.avi`, with its VP labels and its part of every split."""
+    return tuple(
+        VideoEntry(
+            video_id,
+            files.path(video_id),
+            (video_id.partition("/")[0],),
+            labels.of(video_id),
+            tuple(split[video_id] for split in splits),
+        )
+        for video_id in video_ids
+    )
