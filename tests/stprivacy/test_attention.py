@@ -1,6 +1,5 @@
 """Eqs 8-10: values against a direct transcription, and every gradient, the mask's included."""
 
-import pytest
 import torch
 from torch import Tensor
 
