@@ -1,4 +1,4 @@
-"""Bootstrap intervals over videos: every score is a function of how often each video counts."""
+"""Bootstrap intervals over videos: every score is a function of how often each row counts."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -11,29 +11,34 @@ LEVEL = 0.95
 _BLOCK_WEIGHTS = 2**21  # weights held at once: bounds memory at 16 MiB a copy
 
 
-def resample_weights(videos: int, resamples: int, seed: int) -> Iterator[Tensor]:
-    """How often each video is drawn when as many videos are drawn with replacement as there are.
+def resample_weights(video: Tensor, resamples: int, seed: int) -> Iterator[Tensor]:
+    """How often each row counts when as many videos are drawn with replacement as there are.
 
-    Yields blocks [r videos] of float64 counts, `resamples` rows in all; every row sums to `videos`.
-    The same (videos, resamples, seed) gives the same draws, so scores of one test split share them.
+    `video` [n] numbers the video of each row, in any way: rows of one video (its frames) count together, as they
+    are not independent. Yields blocks [r n] of float64 counts, `resamples` rows in all. The same number of videos,
+    resamples and seed give the same draws of videos in rising order, so scores of one test split share them.
     """
+    ids, of_row = torch.unique(video.cpu(), return_inverse=True)
+    videos = len(ids)
     generator = torch.Generator().manual_seed(seed)
-    block = max(1, _BLOCK_WEIGHTS // videos)
+    block = max(1, _BLOCK_WEIGHTS // len(of_row))
     for start in range(0, resamples, block):
         rows = min(block, resamples - start)
         drawn = torch.randint(videos, (rows, videos), generator=generator)
         ones = torch.ones(rows, videos, dtype=torch.float64)
-        yield torch.zeros(rows, videos, dtype=torch.float64).scatter_add_(1, drawn, ones)
+        yield torch.zeros(rows, videos, dtype=torch.float64).scatter_add_(1, drawn, ones)[:, of_row]
 
 
-def scores_with_intervals(score: Score, videos: int, resamples: int, seed: int) -> dict[str, float]:
-    """Each score's value with all weights one, and its percentile interval as `_low` and `_high`.
+def scores_with_intervals(score: Score, video: Tensor, resamples: int, seed: int) -> dict[str, float]:
+    """Each score's value with all weights one, and its percentile interval over videos as `_low` and `_high`.
 
-    `score` maps weights [r videos] to named values [r]. A resample in which a score is undefined (NaN)
-    is left out of that score's interval; a score without any defined resample has the interval NaN.
+    `score` maps weights [r n] to named values [r]; `video` [n] is the video of each row. A resample in which a score
+    is undefined (NaN) is left out of that score's interval; one without any defined resample has the interval NaN.
+    A positive row drawn twice is ranked beside its copy: with few positives a label, resampled AP near chance lies
+    somewhat above the score, and its percentile interval with it.
     """
-    point = score(torch.ones(1, videos, dtype=torch.float64))
-    blocks = [score(weights) for weights in resample_weights(videos, resamples, seed)]
+    point = score(torch.ones(1, len(video), dtype=torch.float64))
+    blocks = [score(weights) for weights in resample_weights(video, resamples, seed)]
     quantiles = torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=torch.float64)
     scores: dict[str, float] = {}
     for name, value in point.items():

@@ -14,28 +14,13 @@ from torchmetrics.functional.classification import (
     multilabel_f1_score,
 )
 
-from stprivacy.bootstrap import resample_weights
-from stprivacy.metrics import MetricError, _privacy_measures, action_scores, privacy_scores
+from stprivacy.metrics import MetricError, action_scores, privacy_scores
+from tests.metrics_fixtures import NAMES, point, random_case
 
-NAMES = ("skin_color", "face", "gender")
 ANNOTATIONS = Path(__file__).resolve().parents[2].parent / "shared/reference/annotations"
 needs_annotations = pytest.mark.skipif(
     not (ANNOTATIONS / "vp").is_dir(), reason=f"the published VP label files are not in {ANNOTATIONS}"
 )
-
-
-def random_case(videos: int, seed: int = 0, *, ties: bool = False) -> tuple[Tensor, Tensor]:
-    """Probabilities [n 3] that know a little of the labels [n 3]; rounded to tenths where ties are wanted."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = (torch.rand(videos, 3, generator=generator) < 0.4).long()
-    noise = torch.rand(videos, 3, generator=generator, dtype=torch.float64)
-    probabilities = 0.3 * labels + 0.7 * noise
-    return (probabilities * 10).round() / 10 if ties else probabilities, labels
-
-
-def point(scores: dict[str, float]) -> dict[str, float]:
-    """The scores without the bounds of their intervals."""
-    return {key: value for key, value in scores.items() if not key.endswith(("_low", "_high"))}
 
 
 def test_top1_and_its_floor_by_hand() -> None:
@@ -105,6 +90,7 @@ def test_scores_equal_torchmetrics(ties: bool) -> None:
     scores = privacy_scores(probabilities, labels, NAMES, bootstrap=50)
     precision = multilabel_average_precision(probabilities, labels, num_labels=3, average="macro")
     assert scores["privacy_cmap"] == pytest.approx(100 * precision.item(), abs=1e-4)
+    assert action_scores(probabilities, labels)["action_cmap"] == pytest.approx(100 * precision.item(), abs=1e-4)
     auc = multilabel_auroc(probabilities, labels, num_labels=3, average="macro")
     assert scores["privacy_auc"] == pytest.approx(auc.item(), abs=1e-6)
     # torchmetrics answers yes above .5, not from it on
@@ -113,17 +99,6 @@ def test_scores_equal_torchmetrics(ties: bool) -> None:
     actions = labels.argmax(1)
     top1 = multiclass_accuracy(probabilities, actions, num_classes=3, average="micro")
     assert action_scores(probabilities, actions)["action_top1"] == pytest.approx(100 * top1.item(), abs=1e-4)
-
-
-def test_a_resampled_score_equals_scikit_learn_with_sample_weights() -> None:
-    probabilities, labels = random_case(60, ties=True)
-    weights = next(resample_weights(60, 4, seed=3))
-    measured = _privacy_measures(weights, probabilities, labels.double(), NAMES, 0.5)
-    for row, counts in enumerate(weights):
-        precision = sklearn_metrics.average_precision_score(labels, probabilities, sample_weight=counts)
-        assert measured["privacy_cmap"][row].item() == pytest.approx(100 * precision)
-        auc = sklearn_metrics.roc_auc_score(labels, probabilities, sample_weight=counts)
-        assert measured["privacy_auc"][row].item() == pytest.approx(auc)
 
 
 def test_ranking_scores_do_not_change_under_a_rising_transform() -> None:
@@ -196,6 +171,9 @@ def test_bad_privacy_input_is_refused(probabilities: list[list[float]], labels: 
         ([[0.5, 0.5]], [0.5], "whole numbers"),
         ([[0.5, 0.5]], [0, 1], "one a video"),
         ([0.5, 0.5], [0, 1], r"must be \[videos classes\]"),
+        ([[0.5, 0.5]], [[0, 1, 0]], r"action labels must be \[1, 2\] as the probabilities, got \[1, 3\]"),
+        ([[0.5, 0.5]], [[0, 0.5]], "action labels must be 0 or 1"),
+        ([[0.5, 0.5], [0.1, 0.2]], [[0, 1], [0, 1]], "all 2 test videos have the same label .* 2 columns of action"),
     ],
 )
 def test_bad_action_input_is_refused(probabilities: list[list[float]], labels: list[float], message: str) -> None:
