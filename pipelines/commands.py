@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -10,8 +11,9 @@ import tyro
 
 from pipelines import cluster
 from pipelines.progress import Progress
+from pipelines.protocols import check_protocol
 from pipelines.recipes import RECIPES, describe_recipes
-from pipelines.runs import PhaseName, RunConfig, read_config
+from pipelines.runs import PhaseName, ProtocolName, RunConfig, make_request, read_config
 from pipelines.tracking import Tracker, default_tracking_uri
 from pipelines.train.launch import launch
 from pipelines.train.runs import RunRequest
@@ -24,7 +26,6 @@ from stprivacy.config import (
     PrivacyObjective,
     RecognizerConfig,
     TestViewsConfig,
-    to_dict,
 )
 
 
@@ -51,6 +52,7 @@ class InitOptions:
     lambda_reconstruction: float  # weight of a masked reconstruction; the paper has none
     seed: int  # of the weights, the order of the clips, their augmentation and the mask noise
     split: int  # official split of the data set, from 1
+    exclude: str  # ingested data set whose videos are not trained on, for protocol frame-level; by default none
     prefetch_batches: int  # batches read ahead by one thread
 
 
@@ -67,6 +69,7 @@ class AdversarialOptions:
     privacy_objective: PrivacyObjective  # linear is the paper's; bounded caps each term at log 2
     seed: int  # of the recognizers' weights, the order of the clips, their augmentation and the mask noise
     split: int  # official split of the data set, from 1
+    exclude: str  # ingested data set whose videos are not trained on; by default that of the init run
     prefetch_batches: int  # batches read ahead by one thread
 
 
@@ -75,6 +78,8 @@ class EvaluateOptions:
     """What decides an evaluation, besides the anonymizer."""
 
     anonymizer: AnonymizerName
+    protocol: ProtocolName  # --list tells what each takes
+    action_data: str  # frame-level: ingested data set that the action recognizer is trained on (HMDB51)
     recognizer: RecognizerConfig
     train: PhaseConfig
     augment: AugmentConfig
@@ -108,11 +113,11 @@ def phase_command(phase: PhaseName, description: str | None) -> None:
     try:
         base = _base(phase)
         arguments = _parse(phase, base, description)
-        result = _run(_configured(base, arguments), arguments.out.resolve(), arguments.where)
+        out = arguments.out.resolve()
+        (result,) = launch_runs([make_request(out, _configured(base, arguments))], out.parent, arguments.where)
     except (ValueError, RuntimeError, OSError) as error:
         sys.exit(f"error: {error}")
-    for name, value in result.items():
-        print(f"{name:<44} {value:.4g}" if isinstance(value, float) else f"{name:<44} {value}")
+    print_result(result)
     print(f"\n{arguments.out}: result.json, checkpoints, metrics.jsonl")
 
 
@@ -130,6 +135,7 @@ def _base(phase: PhaseName) -> RunConfig:
         base,
         from_run=str(known.from_run.resolve()),
         split=source.split,  # another one's training part may hold this one's test videos
+        exclude=source.exclude if phase == "adversarial" else "",
         model=source.model,
         losses=source.losses if phase == "evaluate" else base.losses,
         deploy_keep_ratio=source.model.keep_ratio,
@@ -161,37 +167,54 @@ def _parse(phase: PhaseName, base: RunConfig, description: str | None) -> Any:
 
 
 def _configured(base: RunConfig, arguments: Any) -> RunConfig:
-    data = arguments.data.resolve()
-    if not (data / "dataset.json").is_file():
-        raise ValueError(f"{data} is not an ingested data set: it has no dataset.json. Run jobs/ingest.py first")
+    data = ingested_folder(arguments.data)
     if base.phase == "adversarial" and not base.from_run:
         raise ValueError("--from is missing: the folder of an init run, from which the anonymizer starts")
     chosen = {f.name: getattr(arguments.options, f.name) for f in fields(arguments.options)}
     losses = replace(base.losses, **{name: chosen.pop(name) for name in _LOSS_FIELDS & set(chosen)})
-    run = replace(base, data=str(data), losses=losses, **chosen)
-    run = replace(run, model=_absolute(run.model), recognizer=_absolute(run.recognizer))
+    others = {name: ingested_folder(Path(chosen[name])) for name in ("exclude", "action_data") if chosen.get(name)}
+    run = replace(base, data=data, losses=losses, **(chosen | others))
+    run = replace(run, model=whole_path(run.model), recognizer=whole_path(run.recognizer))
     if run.phase == "evaluate" and run.anonymizer == "stprivacy" and not run.from_run:
         raise ValueError("--anonymizer stprivacy needs --from: the folder of its run. For no transformation: raw")
     if run.phase == "evaluate" and run.anonymizer != "stprivacy" and run.from_run:
         raise ValueError(f"--anonymizer {run.anonymizer} is not trained: leave --from out")
+    if run.phase == "evaluate":
+        check_protocol(run)
     return run
 
 
-def _absolute(config: Network) -> Network:
+def ingested_folder(folder: Path) -> str:
+    """The whole path of an ingested data set. Raises: ValueError: it is none."""
+    if not (folder / "dataset.json").is_file():
+        raise ValueError(
+            f"{folder.resolve()} is not an ingested data set: it has no dataset.json. Run jobs/ingest.py first"
+        )
+    return str(folder.resolve())
+
+
+def whole_path(config: Network) -> Network:
     """The settings with the whole path of a pretrained file: workers may run in another folder."""
     file = Path(config.pretrained)
     return replace(config, pretrained=str(file.resolve())) if file.is_file() else config
 
 
-def _run(run: RunConfig, out: Path, where: LaunchOptions) -> dict[str, Any]:
+def launch_runs(requests: Sequence[RunRequest], folder: Path, where: LaunchOptions) -> list[dict[str, Any]]:
+    """Do runs that lie below `folder`; gives back their results."""
     cluster.start(verbose=where.verbose)
     with Progress() as progress:
         return launch(
-            [RunRequest(out, to_dict(run), run.phase, run.train.keep_checkpoints)],
+            requests,
             num_workers=where.workers,
             use_gpu=where.use_gpu,
-            tracker=Tracker(where.tracking_uri or default_tracking_uri(out.parent)),
+            tracker=Tracker(where.tracking_uri or default_tracking_uri(folder)),
             progress=progress,
             max_failures=where.max_failures,
-            parent=where.group or out.parent.name,
-        )[0]
+            parent=where.group or folder.name,
+        )
+
+
+def print_result(result: Mapping[str, Any]) -> None:
+    """Print the content of a result.json."""
+    for name, value in result.items():
+        print(f"{name:<44} {value:.4g}" if isinstance(value, float) else f"{name:<44} {value}")

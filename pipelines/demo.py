@@ -15,11 +15,10 @@ from pipelines.figures import strip_figure
 from pipelines.progress import Progress
 from pipelines.recipe import Recipe
 from pipelines.report import save_report
-from pipelines.runs import RunConfig, load_anonymizer
+from pipelines.runs import load_anonymizer, make_request
 from pipelines.tracking import Tracker
 from pipelines.train.launch import launch
 from pipelines.train.runs import RunRequest
-from stprivacy.config import to_dict
 
 RAW, CONTROL, OURS = "raw", "initialised only", "STPrivacy"
 LABELS = (RAW, CONTROL, OURS)
@@ -71,7 +70,7 @@ def training_runs(runs: Runs, data: Path, recipe: Recipe, seed: int) -> list[Run
     """Phases 1 and 2 on `data`."""
     init = replace(recipe.init, data=str(data), seed=seed)
     adversarial = replace(recipe.adversarial, data=str(data), seed=seed, from_run=str(runs.init))
-    return [_request(runs.init, init), _request(runs.adversarial, adversarial)]
+    return [make_request(runs.init, init), make_request(runs.adversarial, adversarial)]
 
 
 def evaluation_runs(
@@ -79,20 +78,17 @@ def evaluation_runs(
 ) -> list[RunRequest]:
     """Phase 3 of the table's rows `labels`: raw, the initialised network without any adversary, and STPrivacy."""
     base = replace(recipe.evaluate, data=str(data), seed=seed, deploy_keep_ratio=recipe.init.model.keep_ratio)
+    base = replace(base, protocol="unseen") if on else base
     rows = {
         RAW: replace(base, anonymizer="raw", deploy_keep_ratio=1.0),
         CONTROL: replace(base, from_run=str(runs.init)),
         OURS: replace(base, from_run=str(runs.adversarial)),
     }
     return [
-        _request(runs.evaluation(label, on), replace(run, label=label), f"evaluate {label}{on and ' on '}{on}")
+        make_request(runs.evaluation(label, on), replace(run, label=label), f"evaluate {label}{on and ' on '}{on}")
         for label, run in rows.items()
         if label in labels
     ]
-
-
-def _request(folder: Path, run: RunConfig, name: str = "") -> RunRequest:
-    return RunRequest(folder, to_dict(run), name or run.phase, run.train.keep_checkpoints)
 
 
 def run_all(

@@ -1,12 +1,14 @@
 """What a run is: its configuration, and the anonymizer that a finished run left in its folder."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from pipelines.train.runs import RunRequest
 from stprivacy.anonymizers import AnonymizerName, STPrivacy
-from stprivacy.checkpoint import load_latest
+from stprivacy.checkpoint import check_about, load_latest, load_weights
 from stprivacy.config import (
     AugmentConfig,
     LossConfig,
@@ -16,9 +18,18 @@ from stprivacy.config import (
     TestViewsConfig,
     check_keep_ratio,
     from_dict,
+    to_dict,
 )
 
 PhaseName = Literal["init", "adversarial", "evaluate"]
+ProtocolName = Literal["known", "unseen", "frame-level", "fapder", "ospar"]
+PROTOCOLS: Mapping[ProtocolName, str] = {
+    "known": "STPrivacy is trained on the data set that it is tested on (Section 4.4, Table 1)",
+    "unseen": "STPrivacy is trained on another data set than the one it is tested on (Section 4.4, Table 2)",
+    "frame-level": "the private attributes of single frames, read by a 2D recognizer (Section 4.7, Table 3)",
+    "fapder": "expressions as actions against five attributes of appearance (Section 4.8, Table 4)",
+    "ospar": "several actions against objects and scenes, cMAP for all three (Section 4.8, Table 5)",
+}
 
 
 @dataclass(frozen=True)
@@ -26,13 +37,17 @@ class RunConfig:
     """All that decides the result of one phase; written to RUN/config.json.
 
     `data` is the ingested data set, `split` the number of its official split, from 1, and `from_run` the run whose
-    anonymizer this one starts from or tests.
+    anonymizer this one starts from or tests. Videos of the data set `exclude`, if any, are not trained on. `protocol`
+    is that of an evaluation; frame-level trains its action recognizer on the data set `action_data`.
     """
 
     phase: PhaseName
     recipe: str
     data: str = ""
+    exclude: str = ""
     from_run: str = ""
+    protocol: ProtocolName = "known"
+    action_data: str = ""
     label: str = ""
     seed: int = 0
     split: int = 1
@@ -73,6 +88,11 @@ class RunConfig:
         }
 
 
+def make_request(folder: Path, run: RunConfig, name: str = "") -> RunRequest:
+    """The order to do a run in a folder; its name is by default the phase's."""
+    return RunRequest(folder, to_dict(run), name or run.phase, run.train.keep_checkpoints)
+
+
 def read_config(folder: Path) -> RunConfig:
     """The configuration of the run in `folder`. Raises: ValueError: there is no run, or its settings are unknown."""
     path = folder / "config.json"
@@ -81,10 +101,12 @@ def read_config(folder: Path) -> RunConfig:
     return from_dict(RunConfig, json.loads(path.read_text()))
 
 
-def load_anonymizer(folder: Path) -> STPrivacy:
+def load_anonymizer(folder: Path, attribute_names: Sequence[str] = ()) -> STPrivacy:
     """STPrivacy as the newest whole checkpoint of the init or adversarial run in `folder` has it.
 
-    Raises: ValueError: no run, no checkpoint, or one of a run that trains no anonymizer.
+    `attribute_names`, if given, are those that an adversarial run must have been trained against.
+    Raises: ValueError: no run, no checkpoint, one of a run that trains no anonymizer, or of other attributes, or with
+        weights that do not fit the run's config.json.
     """
     config = read_config(folder)
     checkpoint = load_latest(folder / "checkpoints", warn=lambda message: None)
@@ -93,6 +115,10 @@ def load_anonymizer(folder: Path) -> STPrivacy:
     prefix = {"init": "self_recognizer.anonymizer.", "adversarial": "anonymizer."}.get(config.phase)
     if prefix is None:
         raise ValueError(f"{folder} is an {config.phase} run: it holds no anonymizer. Give an init or adversarial run")
+    expected: dict[str, Any] = {"clip": to_dict(config.model.clip)}
+    if attribute_names and config.phase == "adversarial":
+        expected["attributes"] = list(attribute_names)
+    check_about(checkpoint, expected)
     model = STPrivacy(config.model)
-    model.load_state_dict({k.removeprefix(prefix): v for k, v in checkpoint.model.items() if k.startswith(prefix)})
+    load_weights(model, checkpoint, prefix)
     return model

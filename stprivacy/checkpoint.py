@@ -15,11 +15,12 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stprivacy.durable import sync_folder
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+ABOUT = "about"  # in state: what the weights are for, which must not differ where they are used
 MANIFEST, MODEL, STATE = "manifest.json", "model.safetensors", "state.pt"
 _ASIDE = ".aside-"  # unfinished and replaced checkpoints, which the next save removes
 
@@ -52,6 +53,10 @@ class CheckpointStore:
     def empty(self) -> bool:
         """Whether nothing was saved yet, not even a checkpoint that is damaged by now."""
         return not _newest_first(self.folder)
+
+    def part(self, name: str) -> "CheckpointStore":
+        """The checkpoints of a part of the run that is trained by itself, in a folder of their own below this one."""
+        return CheckpointStore(self.folder / name, self.keep, self.rank, self._warn)
 
     def latest(self) -> Checkpoint | None:
         """The newest undamaged checkpoint, None where none was saved yet. Raises: CheckpointError: see load_latest."""
@@ -111,6 +116,43 @@ def load_latest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
             "or delete that folder to start over"
         )
     return None
+
+
+def check_about(checkpoint: Checkpoint, expected: Mapping[str, Any]) -> None:
+    """See whether a checkpoint is for the data and the model that it is to be used with.
+
+    `expected` are plain values that `state["about"]` should hold, such as the attributes' names in order.
+    Raises: CheckpointError: one of them differs.
+    """
+    for name, value in expected.items():
+        found = checkpoint.state[ABOUT][name]
+        if found != value:
+            raise CheckpointError(
+                f"{checkpoint.path}: it was trained with {name} {_listed(found)}, but here {name} is {_listed(value)}: "
+                "give the checkpoint, or the data set, that belongs to the other"
+            )
+
+
+def load_weights(module: nn.Module, checkpoint: Checkpoint, prefix: str) -> None:
+    """Load those weights of a checkpoint whose names start with `prefix`.
+
+    Raises: CheckpointError: they are not those of the module.
+    """
+    weights = {name.removeprefix(prefix): x for name, x in checkpoint.model.items() if name.startswith(prefix)}
+    own = module.state_dict()
+    for name in sorted(own.keys() | weights.keys()):
+        has, wanted = (str(list(x[name].shape)) if name in x else "no such weight" for x in (weights, own))
+        if has != wanted:
+            raise CheckpointError(
+                f"{checkpoint.path / MODEL}: {prefix}{name}: {has}, but the model has {wanted}: the checkpoint is of "
+                "a model with other settings than config.json says"
+            )
+    module.load_state_dict(weights)
+
+
+def _listed(value: Any) -> str:
+    parts = [f"{name} {part}" for name, part in value.items()] if isinstance(value, dict) else map(str, value)
+    return ", ".join(parts)
 
 
 def weights_digest(model: Mapping[str, Tensor]) -> str:

@@ -23,12 +23,17 @@ def sparsification_loss(stage_keeps: Sequence[Tensor], keep_ratio: float) -> Ten
 
 
 def action_loss(logits: Tensor, action: Tensor) -> Tensor:
-    """Cross-entropy of logits [b c] against classes [b] (L_Action)."""
+    """Cross-entropy of logits [b c] against classes [b] int64 (L_Action).
+
+    Where a video can show several actions, action [b c] float in {0, 1}: binary cross-entropy of each class.
+    """
+    if action.is_floating_point():
+        return F.binary_cross_entropy_with_logits(logits.float(), action)
     return F.cross_entropy(logits.float(), action)
 
 
 def privacy_loss(logits: Tensor, privacy: Tensor, objective: PrivacyObjective = "linear") -> Tensor:
-    """Multi-label binary cross-entropy of logits [b p] against labels [b p] in {0, 1} (L_Privacy).
+    """Multi-label binary cross-entropy of logits against labels in {0, 1}, both [b p] or [b t p] (L_Privacy).
 
     The anonymizer maximises it. "linear" is the paper's and unbounded; "bounded" caps each term at log 2, the loss of
     a recognizer that knows nothing, so that there is nothing to gain from making it confidently wrong.

@@ -27,16 +27,25 @@ class Noise:
         """Draws for the module `name`, so that two modules with the same purpose do not draw the same numbers."""
         return self
 
+    def for_frames(self, frames: int) -> "Noise":
+        """Draws for a batch in which every clip is `frames` consecutive rows."""
+        return self
+
 
 class ClipNoise(Noise):
     """Draws for a batch whose every row depends on (seed, epoch, clip, purpose) and not on rank or batch."""
 
-    def __init__(self, seed: int, epoch: int, clip_index: Sequence[int], scope: str = "") -> None:
+    def __init__(self, seed: int, epoch: int, clip_index: Sequence[int], scope: str = "", rows: int = 1) -> None:
         self._seed, self._epoch, self._clips, self._scope = seed, epoch, [int(clip) for clip in clip_index], scope
+        self._rows = rows  # of each clip
 
     def scoped(self, name: str) -> "ClipNoise":
         """The same clips' draws for the module `name`."""
-        return ClipNoise(self._seed, self._epoch, self._clips, f"{self._scope}/{name}")
+        return ClipNoise(self._seed, self._epoch, self._clips, f"{self._scope}/{name}", self._rows)
+
+    def for_frames(self, frames: int) -> "ClipNoise":
+        """Draws for a batch in which every clip is `frames` consecutive rows."""
+        return ClipNoise(self._seed, self._epoch, self._clips, self._scope, frames)
 
     def generators(self, purpose: str) -> list[torch.Generator]:
         """One fresh generator for each clip of the batch."""
@@ -46,7 +55,8 @@ class ClipNoise(Noise):
         ]
 
     def uniform(self, purpose: str, batch_size: int, *shape: int) -> Tensor:
-        """Numbers in [0, 1) of shape [batch_size, *shape]. Raises: ValueError: another number of clips."""
-        if batch_size != len(self._clips):
-            raise ValueError(f"batch_size is {batch_size}, but the noise is for {len(self._clips)} clips")
-        return torch.stack([torch.rand(shape, generator=generator) for generator in self.generators(purpose)])
+        """Numbers in [0, 1) of shape [batch_size, *shape]. Raises: ValueError: another number of rows."""
+        rows = self._rows * len(self._clips)
+        if batch_size != rows:
+            raise ValueError(f"batch_size is {batch_size}, but the noise is for {rows} rows")
+        return torch.cat([torch.rand(self._rows, *shape, generator=one) for one in self.generators(purpose)])

@@ -30,6 +30,11 @@ def take_frames(video: Tensor, start: int, count: int) -> Tensor:
     return clip if missing == 0 else torch.cat([clip, video[-1:].expand(missing, -1, -1, -1)])
 
 
+def shown_frames(video_frames: int, start: int, count: int) -> Tensor:
+    """Which frames of a video `take_frames` gives: [count] int64."""
+    return torch.arange(start, start + count).clamp_(max=video_frames - 1)
+
+
 def train_start(video_frames: int, clip_frames: int, generator: torch.Generator) -> int:
     """A random first frame such that the clip lies inside of the video; 0 if the video is shorter."""
     return _draw_index(max(video_frames - clip_frames, 0) + 1, generator)
@@ -72,12 +77,14 @@ def draw_crop(
     return (height - crop_height) // 2, (width - crop_width) // 2, max(crop_height, 1), max(crop_width, 1)
 
 
-def train_clip(video: Tensor, clip: ClipConfig, augment: AugmentConfig, generator: torch.Generator) -> Tensor:
-    """One augmented training clip [c t h w] float32 of a video [t h w c] uint8.
+def train_clip(
+    video: Tensor, start: int, clip: ClipConfig, augment: AugmentConfig, generator: torch.Generator
+) -> Tensor:
+    """The augmented training clip [c t h w] float32 from frame `start` on of a video [t h w c] uint8.
 
-    Start, crop and flip are drawn from `generator` alone and are the same for all frames of the clip.
+    Crop and flip are drawn from `generator` alone and are the same for all frames of the clip.
     """
-    frames = take_frames(video, train_start(len(video), clip.frames, generator), clip.frames)
+    frames = take_frames(video, start, clip.frames)
     top, left, height, width = draw_crop(frames.shape[1], frames.shape[2], clip, augment, generator)
     frames = resize(frames[:, top : top + height, left : left + width], clip.height_px, clip.width_px)
     mirrored = _draw_between(0.0, 1.0, generator) < augment.flip_probability
@@ -98,6 +105,12 @@ def evaluation_views(video: Tensor, clip: ClipConfig, views: TestViewsConfig) ->
         for top, left in zip(tops, lefts, strict=True):
             rows.append(normalize(frames[:, top : top + clip.height_px, left : left + clip.width_px]))
     return torch.stack(rows)
+
+
+def view_frames(video_frames: int, clip: ClipConfig, views: TestViewsConfig) -> Tensor:
+    """Which frames of a video each of its test views shows: [v t] int64, in the order of `evaluation_views`."""
+    starts = clip_starts(video_frames, clip.frames, views.clips)
+    return torch.stack([shown_frames(video_frames, start, clip.frames) for start in starts for _ in range(views.crops)])
 
 
 def covering_size(height: int, width: int, clip: ClipConfig) -> tuple[int, int]:

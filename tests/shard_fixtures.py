@@ -36,19 +36,24 @@ def write_tiny_dataset(
     extra_splits: Sequence[str] = (),
     second_split: Sequence[str] = (),
     multi_label: bool = False,
+    attribute_names: Sequence[str] = ATTRIBUTES,
+    frame_labels: bool = False,
+    dataset: str = "tiny",
+    stride: int = 1,
 ) -> Path:
     """Write `videos` training and `test_videos` test videos of uint8 frames; give back the folder.
 
     `frames` may be a list of lengths, used in turn; `actions` names DIRECTIONS; up to 5 `attributes`;
     `extra_splits` adds one row each. Actions are balanced, attributes are independent coin flips. `second_split`
-    names each row's part in a second official split; with `multi_label`, every second row shows all actions.
+    names each row's part in a second official split; with `multi_label`, every second row shows all actions; with
+    `frame_labels`, the second half of each video draws its attributes anew, and every frame is labelled.
     """
     rng = np.random.default_rng(seed)
     lengths = [frames] if isinstance(frames, int) else list(frames)
     names = sorted(actions)
     splits = ["train"] * videos + ["test"] * test_videos + list(extra_splits)
     rows = [
-        _row(i, split, names, attributes, (lengths[i % len(lengths)], height, width), rng)
+        _row(i, split, names, attributes, (lengths[i % len(lengths)], height, width), rng, stride, frame_labels)
         for i, split in enumerate(splits)
     ]
     for row, part in zip(rows, second_split, strict=False):
@@ -58,13 +63,13 @@ def write_tiny_dataset(
     (folder / "videos").mkdir(parents=True, exist_ok=True)
     for shard, first in enumerate(range(0, len(rows), shard_videos)):
         write_shard(folder / "videos" / f"{shard:05d}-{shard:08x}.parquet", rows[first : first + shard_videos])
-    settings = {"stride": 1, "short_side_px": min(height, width), "tubelet_frames": tubelet_frames}
+    settings = {"stride": stride, "short_side_px": min(height, width), "tubelet_frames": tubelet_frames}
     identity = json.dumps([[row["video_id"], row["checksum"]] for row in rows] + [settings])
     description = {
         "format_version": FORMAT_VERSION,
-        "dataset": "tiny",
+        "dataset": dataset,
         "action_names": names,
-        "attribute_names": list(ATTRIBUTES[:attributes]),
+        "attribute_names": list(attribute_names[:attributes]),
         "multi_label": multi_label,
         "splits": 2 if second_split else 1,
         "counts": {"videos_in": len(rows), "rows": len(rows), "quarantined": 0}
@@ -89,36 +94,40 @@ def _row(
     attributes: int,
     size: tuple[int, int, int],
     rng: np.random.Generator,
+    stride: int,
+    frame_labels: bool,
 ) -> dict[str, Any]:
     action = action_names[index % len(action_names)]
-    privacy = rng.integers(0, 2, attributes)
-    frames, boxes = draw_video(action, privacy, size, rng)
+    labels = np.tile(rng.integers(0, 2, attributes), (size[0], 1))  # t p
+    if frame_labels:
+        labels[size[0] // 2 :] = rng.integers(0, 2, attributes)
+    frames, boxes = draw_video(action, labels, size, rng)
     return {
         "video_id": f"{action}/{index:04d}.mp4",
         "actions": [index % len(action_names)],
-        "privacy": privacy.tolist(),
+        "privacy": labels.max(0).tolist(),
         "splits": [split],
         "frames": frames.tobytes(),
         "shape": list(frames.shape),
         "fps": 25.0,
-        "stride": 1,
+        "stride": stride,
         "source_frames": len(frames),
         "checksum": hashlib.sha256(frames.tobytes()).hexdigest(),
         "person_boxes": boxes,
-        "privacy_frames": None,
+        "privacy_frames": labels.tolist() if frame_labels else None,
     }
 
 
 def draw_video(
-    action: str, privacy: NDArray[np.int64], size: tuple[int, int, int], rng: np.random.Generator
+    action: str, labels: NDArray[np.int64], size: tuple[int, int, int], rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], list[list[list[float]]]]:
     """One video [t h w 3] and its box [x0, y0, x1, y1] (fractions) in each frame.
 
-    The square's red, green and blue tell attributes 0 to 2; the background's red and green tell 3 and 4.
+    `labels` [t p]: the square's red, green and blue tell attributes 0 to 2; the background's red and green 3 and 4.
     """
     count, height, width = size
-    bits = np.zeros(6, dtype=np.int64)
-    bits[: len(privacy)] = privacy
+    bits = np.zeros((count, 6), dtype=np.int64)
+    bits[:, : labels.shape[1]] = labels
     side = max(2, min(height, width) // 3)
     spans = np.array([height - side, width - side])
     step = np.array(DIRECTIONS[action])
@@ -129,8 +138,8 @@ def draw_video(
         place = frame / max(count - 1, 1)
         travel = np.where(step > 0, place, 1 - place) * spans
         y, x = np.where(step != 0, travel, middle).astype(int)
-        video[frame] = 20 + 80 * bits[3:]
-        video[frame, y : y + side, x : x + side] = 150 + 100 * bits[:3]
+        video[frame] = 20 + 80 * bits[frame, 3:]
+        video[frame, y : y + side, x : x + side] = 150 + 100 * bits[frame, :3]
         boxes.append([[x / width, y / height, (x + side) / width, (y + side) / height]])
     noise = rng.integers(-5, 6, video.shape)
     return np.clip(video + noise, 0, 255).astype(np.uint8), boxes

@@ -16,6 +16,8 @@ from torch import Tensor
 from pipelines.data.schema import FORMAT_VERSION
 
 _COLUMNS = ("video_id", "actions", "privacy", "splits", "shape")
+_FRAME_LABELS = "privacy_frames"
+_LABELS = ("privacy", _FRAME_LABELS)
 _PREFIX_BYTES = 4  # PLAIN encoding writes a value's length before it
 
 
@@ -28,6 +30,7 @@ class Description:
     attribute_names: tuple[str, ...]
     multi_label: bool
     splits: int
+    stride: int
     tubelet_frames: int
     rows: int
     fingerprint: str
@@ -38,7 +41,8 @@ class VideoRow:
     """One stored video: its labels, its shape [t h w c], and where its frames start in the shard, in bytes.
 
     actions: indices, exactly one unless the data set is multi-label; privacy: a byte, 0 or 1, for each attribute (a
-    data set can have thousands); splits: the video's part in each official split.
+    data set can have thousands); splits: the video's part in each official split; privacy_frames: the same bytes for
+    each stored frame, where the index was asked for them.
     """
 
     video_id: str
@@ -48,16 +52,20 @@ class VideoRow:
     shape: tuple[int, int, int, int]
     shard: Path
     offset: int
+    privacy_frames: bytes = b""
 
 
 class VideoIndex:
     """All rows of an ingested data set in order. Shards are mapped when first touched; a pickled index has no maps."""
 
-    def __init__(self, folder: Path) -> None:
-        """Read `dataset.json` and the small columns. Raises: ValueError: not, or not wholly, an ingested data set."""
+    def __init__(self, folder: Path, frame_labels: bool = False) -> None:
+        """Read `dataset.json` and the small columns, with `frame_labels` also the labels of each frame.
+
+        Raises: ValueError: not, or not wholly, an ingested data set, or one without labels of frames.
+        """
         self.description = read_description(folder)
         shards = sorted((folder / "videos").glob("*.parquet"))
-        self.rows = tuple(row for shard in shards for row in _read_shard(shard, self.description))
+        self.rows = tuple(row for shard in shards for row in _read_shard(shard, self.description, frame_labels))
         if len(self.rows) != self.description.rows:
             raise ValueError(
                 f"{folder / 'videos'} holds {len(self.rows)} videos, but {folder / 'dataset.json'} counts "
@@ -103,6 +111,7 @@ def read_description(folder: Path) -> Description:
             attribute_names=tuple(fields["attribute_names"]),
             multi_label=fields["multi_label"],
             splits=fields["splits"],
+            stride=fields["settings"]["stride"],
             tubelet_frames=fields["settings"]["tubelet_frames"],
             rows=fields["counts"]["rows"],
             fingerprint=fields["fingerprint"],
@@ -111,38 +120,48 @@ def read_description(folder: Path) -> Description:
         raise ValueError(f"{path} cannot be used ({type(error).__name__}: {error}): ingest again") from error
 
 
-def _read_shard(path: Path, description: Description) -> Iterator[VideoRow]:
+def _read_shard(path: Path, description: Description, frame_labels: bool) -> Iterator[VideoRow]:
+    columns = [*_COLUMNS, _FRAME_LABELS] if frame_labels else list(_COLUMNS)
     try:
         # A third of the time it takes with pre_buffer, which plans reads ahead for each of the many row groups.
         with pa.memory_map(str(path)) as source, pq.ParquetFile(source, pre_buffer=False) as file:
-            missing = {"frames", *_COLUMNS} - set(file.schema_arrow.names)
+            missing = {"frames", *columns} - set(file.schema_arrow.names)
             if missing:
                 raise ValueError(f"it has no column {', '.join(sorted(missing))}")
-            table = file.read(columns=list(_COLUMNS), use_threads=False)
-            privacy = _label_bytes(table.column("privacy").combine_chunks())
-            records = table.drop_columns("privacy").to_pylist()
+            table = file.read(columns=columns, use_threads=False)
+            labels = [_label_bytes(table.column(name).combine_chunks()) for name in columns if name in _LABELS]
+            records = table.drop_columns([name for name in columns if name in _LABELS]).to_pylist()
             offsets = _frame_offsets(file, source, [math.prod(record["shape"]) for record in records])
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ValueError(f"{path} is not a shard of this format ({error}): ingest again") from error
-    for record, labels, offset in zip(records, privacy, offsets, strict=True):
+    for record, offset, *privacy in zip(records, offsets, *labels, strict=True):
         row = VideoRow(
             video_id=record["video_id"],
             actions=tuple(record["actions"]),
-            privacy=labels,
+            privacy=privacy[0],
             splits=tuple(record["splits"]),
             shape=tuple(record["shape"]),
             shard=path,
             offset=offset,
+            privacy_frames=b"".join(privacy[1:]),
         )
         _check_row(row, description)
+        if frame_labels and len(row.privacy_frames) != row.shape[0] * len(row.privacy):
+            raise ValueError(
+                f"{path}, video {row.video_id}: it has no labels for each of its {row.shape[0]} frames. Give a data "
+                "set whose frames are labelled, as those of pa-hmdb51 are"
+            )
         yield row
 
 
 def _label_bytes(column: pa.ListArray) -> list[bytes]:
-    """The int8 labels of each row as bytes, without a Python object for each label."""
+    """The int8 labels of each row, in one list or a list of lists, without a Python object for each label."""
+    ends = column.offsets
+    while pa.types.is_list(column.values.type):
+        column = column.values
+        ends = column.offsets.take(ends)
     values = column.values.to_numpy(zero_copy_only=False).astype("int8").tobytes()
-    ends = column.offsets.to_pylist()
-    return [values[first:last] for first, last in pairwise(ends)]
+    return [values[first:last] for first, last in pairwise(ends.to_pylist())]
 
 
 def _frame_offsets(file: pq.ParquetFile, source: pa.MemoryMappedFile, sizes: Sequence[int]) -> list[int]:

@@ -1,7 +1,7 @@
 """Training input read by index: the order and content of batches depend on (seed, epoch) and nothing else."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -12,8 +12,8 @@ from torch import Tensor
 from pipelines.data.index import VideoIndex, VideoRow
 from stprivacy.config import AugmentConfig, ClipConfig, TestViewsConfig
 from stprivacy.noise import ClipNoise, derived_seed
-from stprivacy.phases.context import Batch
-from stprivacy.views import evaluation_views, train_clip
+from stprivacy.phases.context import Batch, TestBatch
+from stprivacy.views import evaluation_views, shown_frames, train_clip, train_start, view_frames
 
 Item = TypeVar("Item")
 
@@ -51,20 +51,36 @@ class ParquetClips:
         world_size: int = 1,
         prefetch_batches: int = 0,
         split: int = 1,
+        frame_labels: bool = False,
+        left_out: Collection[str] = (),
+        action_names: Sequence[str] = (),
     ) -> None:
         """Open the index, on official split number `split` (from 1).
 
-        Raises: ValueError: not an ingested data set, no such split, or one without training videos.
+        Args:
+            frame_labels: give every frame its own private labels instead of the video's.
+            left_out: ids of videos that are not trained on.
+            action_names: those of another data set, to which the batches' actions then refer.
+
+        Raises: ValueError: not an ingested data set, no such split, one without training videos, no labels of frames,
+            or an action that `action_names` lack.
         """
         if not 0 <= rank < world_size:
             raise ValueError(f"rank must be in [0, world_size), got {rank} of {world_size}")
-        self.index = VideoIndex(folder)
-        self.action_names: Sequence[str] = self.index.description.action_names
-        self.attribute_names: Sequence[str] = self.index.description.attribute_names
-        self.train = self.index.split("train", split)
+        self.index = VideoIndex(folder, frame_labels)
+        description = self.index.description
+        self.action_names: Sequence[str] = action_names or description.action_names
+        self.attribute_names: Sequence[str] = description.attribute_names
+        self.multi_label = description.multi_label
+        self.train = tuple(row for row in self.index.split("train", split) if row.video_id not in left_out)
         self.test = self.index.split("test", split)
         if not self.train:
-            raise ValueError(f"{folder} has no videos in the train split: check the split column of what was ingested")
+            raise ValueError(
+                f"{folder} has no videos in the train split: check the split column of what was ingested, and whether "
+                "all of them are left out"
+            )
+        self._actions = _positions(description.action_names, self.action_names, folder)
+        self._frame_labels = frame_labels
         self._clip, self._augment, self._views = clip, augment, views
         self._seed, self._rank, self._world_size = seed, rank, world_size
         self._prefetch_batches = prefetch_batches
@@ -90,8 +106,8 @@ class ParquetClips:
         """Videos in the test split."""
         return len(self.test)
 
-    def test_batches(self, batch_videos: int) -> Iterator[tuple[Batch, int]]:
-        """The worker's test videos, `batch_videos` at a time, each as V consecutive rows of views; and V.
+    def test_batches(self, batch_videos: int) -> Iterator[TestBatch]:
+        """The worker's test videos, `batch_videos` at a time.
 
         Raises: ValueError: no test videos.
         """
@@ -109,38 +125,66 @@ class ParquetClips:
         for first in range(first_step * batch_size, len(order), batch_size):
             share, weight = share_of(order[first : first + batch_size], self._rank, self._world_size)
             generators = ClipNoise(self._seed, epoch, share).generators("augment")
+            rows = [self.train[i] for i in share]
+            count = self._clip.frames
+            starts = [train_start(row.shape[0], count, g) for row, g in zip(rows, generators, strict=True)]
             clips = [
-                train_clip(self.index.frames(self.train[i]), self._clip, self._augment, generator)
-                for i, generator in zip(share, generators, strict=True)
+                train_clip(self.index.frames(row), start, self._clip, self._augment, generator)
+                for row, start, generator in zip(rows, starts, generators, strict=True)
             ]
-            yield self._batch(torch.stack(clips), [self.train[i] for i in share], share, weight)
+            shown = [shown_frames(row.shape[0], start, count) for row, start in zip(rows, starts, strict=True)]
+            yield self._batch(torch.stack(clips), rows, torch.stack(shown), share, weight)
 
-    def _test_batches(self, batch_videos: int) -> Iterator[tuple[Batch, int]]:
+    def _test_batches(self, batch_videos: int) -> Iterator[TestBatch]:
         count = self._views.clips * self._views.crops
         share = range(self._rank, len(self.test), self._world_size)
         for first in range(0, len(share), batch_videos):
             videos = share[first : first + batch_videos]
             views = [evaluation_views(self.index.frames(self.test[i]), self._clip, self._views) for i in videos]
             positions = [i for i in videos for _ in range(count)]
-            yield self._batch(torch.cat(views), [self.test[i] for i in positions], positions, 1.0), count
+            rows = [self.test[i] for i in positions]
+            shown = torch.cat([view_frames(self.test[i].shape[0], self._clip, self._views) for i in videos])
+            yield TestBatch(self._batch(torch.cat(views), rows, shown, positions, 1.0), count, shown)
 
-    def _batch(self, video: Tensor, rows: Sequence[VideoRow], positions: Sequence[int], weight: float) -> Batch:
-        labels = torch.frombuffer(bytearray().join(row.privacy for row in rows), dtype=torch.uint8)
-        action = torch.tensor([row.actions[0] for row in rows])
+    def _batch(
+        self, video: Tensor, rows: Sequence[VideoRow], shown: Tensor, positions: Sequence[int], weight: float
+    ) -> Batch:
+        action = torch.tensor([self._actions[row.actions[0]] for row in rows])
         return Batch(
             video=video,
-            action=self._multi_hot(rows) if self.index.description.multi_label else action,
-            privacy=labels.reshape(len(rows), -1).float(),  # b p
+            action=self._multi_hot(rows) if self.multi_label else action,
+            privacy=self._privacy(rows, shown),
             clip_index=torch.tensor(positions),
             weight=weight,
+        )
+
+    def _privacy(self, rows: Sequence[VideoRow], shown: Tensor) -> Tensor:
+        """Labels of the videos [b p], or of the frames that are shown [b t p], as float32."""
+        width = len(self.attribute_names)
+        if not self._frame_labels:
+            return _labels(b"".join(row.privacy for row in rows), width)
+        return torch.stack(
+            [_labels(row.privacy_frames, width)[frames] for row, frames in zip(rows, shown, strict=True)]
         )
 
     def _multi_hot(self, rows: Sequence[VideoRow]) -> Tensor:
         """[b c] float32: 1 where the video shows the action."""
         labels = torch.zeros(len(rows), len(self.action_names))
         for label, row in zip(labels, rows, strict=True):
-            label[list(row.actions)] = 1
+            label[[self._actions[action] for action in row.actions]] = 1
         return labels
+
+
+def _labels(values: bytes, width: int) -> Tensor:
+    return torch.frombuffer(bytearray(values), dtype=torch.uint8).reshape(-1, width).float()
+
+
+def _positions(own: Sequence[str], given: Sequence[str], folder: Path) -> list[int]:
+    """Where each of a data set's own actions stands among the given ones."""
+    unknown = sorted(set(own) - set(given))
+    if unknown:
+        raise ValueError(f"{folder} has actions that the other data set lacks: {', '.join(unknown)}")
+    return [given.index(name) for name in own]
 
 
 def _prefetched(items: Iterator[Item], depth: int) -> Iterator[Item]:

@@ -34,6 +34,7 @@ class AdversarialPhase:
         context: PhaseContext,
     ) -> None:
         self.losses = losses
+        self.clip = anonymizer.config.clip
         self.keep_ratio = anonymizer.config.keep_ratio
         optim = replace(settings.optim, learning_rate=settings.optim.learning_rate * settings.anonymizer_rate_scale)
         self.anonymizer = Learner("anonymizer", anonymizer, replace(settings, optim=optim), context)

@@ -14,10 +14,10 @@ class Batch:
     """The share of one global batch that falls to this worker.
 
     video [b c t h w] float, normalised; action [b] int64, or [b classes] float in {0, 1} where a video can show
-    several; privacy [b p] float in {0, 1}; clip_index [b] int64, the clip's position in its split, which keys its
-    randomness; weight: this share's part of the global mean times the world size, so that averaging gradients over
-    workers gives the mean over the global batch (0 where the share was empty and another clip stands in: every worker
-    must take part in each reduction).
+    several; privacy [b p] float in {0, 1}, or [b t p] where every frame has its own labels; clip_index [b] int64, the
+    clip's position in its split, which keys its randomness; weight: this share's part of the global mean times the
+    world size, so that averaging gradients over workers gives the mean over the global batch (0 where the share was
+    empty and another clip stands in: every worker must take part in each reduction).
     """
 
     video: Tensor
@@ -52,11 +52,26 @@ class Batch:
         ]
 
 
+@dataclass(frozen=True)
+class TestBatch:
+    """Test videos as a batch of clips: of each video `views` consecutive rows, which show its frames `frame_index`.
+
+    frame_index [b t] int64 counts the frames of a video from 0; where a clip is longer, the last one is repeated.
+    """
+
+    __test__ = False  # not a pytest class
+
+    batch: Batch
+    views: int
+    frame_index: Tensor
+
+
 class ClipSource(Protocol):
     """A data set split as training input and as test views."""
 
     action_names: Sequence[str]
     attribute_names: Sequence[str]
+    multi_label: bool
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Global batches in an epoch; the last one may be smaller."""
@@ -67,8 +82,8 @@ class ClipSource(Protocol):
     def test_size(self) -> int:
         """Videos in the test split."""
 
-    def test_batches(self, batch_videos: int) -> Iterator[tuple[Batch, int]]:
-        """The worker's test videos (every world_size-th), each as V consecutive rows of views; and V."""
+    def test_batches(self, batch_videos: int) -> Iterator[TestBatch]:
+        """The worker's test videos (every world_size-th), `batch_videos` at a time."""
 
 
 class PhaseContext(Protocol):

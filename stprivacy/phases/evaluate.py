@@ -1,6 +1,5 @@
 """Phase 3, evaluation: recognizers trained from scratch on the frozen anonymizer's output, tested on its test split."""
 
-import math
 from collections.abc import Mapping
 
 import torch
@@ -8,43 +7,43 @@ from torch import Tensor, nn
 from torch.autograd import backward
 
 from stprivacy.anonymized import Anonymized, Anonymizer
-from stprivacy.config import ClipConfig, PhaseConfig
 from stprivacy.losses import action_loss, privacy_loss
-from stprivacy.metrics import action_scores, privacy_scores
+from stprivacy.models.frame_recognizer import FrameRecognizer
 from stprivacy.models.recognizer import Recognizer
 from stprivacy.models.whitening import Moments, WhitenedEmbedding
 from stprivacy.noise import ClipNoise
-from stprivacy.phases.context import Batch, ClipSource, PhaseContext
+from stprivacy.phases.context import Batch
 from stprivacy.phases.learner import Learner
 from stprivacy.phases.loop import PhaseLoop, Training
+from stprivacy.phases.predictions import NO_GROUPS, Groups, Readers
 
 ACTION = "action"
 WHITENING_CLIPS = 512
 
+Reader = Recognizer | FrameRecognizer
+
 
 class EvaluationPhase:
-    """Trains an action recognizer and any number of privacy attackers side by side on the same transformed clips.
+    """Trains any number of recognizers side by side on the same transformed clips: `ACTION`, the others on privacy.
 
     They share the data and its transformation and nothing else: each has its own loss and optimizer.
     """
 
-    name = "evaluate"
-
     def __init__(
         self,
+        name: str,
         anonymizer: Anonymizer,
         keep_ratio: float,
-        action_recognizer: Recognizer,
-        attackers: Mapping[str, Recognizer],
-        settings: PhaseConfig,
-        context: PhaseContext,
+        recognizers: Mapping[str, Reader],
+        training: Training,
     ) -> None:
-        self._anonymizer = anonymizer
-        self._keep_ratio = keep_ratio
-        self.action_recognizer = Learner(ACTION, action_recognizer, settings, context)
-        self.attackers = {name: Learner(name, module, settings, context) for name, module in attackers.items()}
-        self.learners = (self.action_recognizer, *self.attackers.values())
-        self._outputs = [model.num_outputs for model in (action_recognizer, *attackers.values())]
+        self.name = name
+        self._anonymizer, self._keep_ratio = anonymizer, keep_ratio
+        self._recognizers, self._training = recognizers, training
+        (self.clip,) = {module.clip for module in recognizers.values()}
+        self.learners = [
+            Learner(name, module, training.settings, training.context) for name, module in recognizers.items()
+        ]
 
     @torch.no_grad()
     def transform(self, video: Tensor) -> Anonymized:
@@ -57,110 +56,81 @@ class EvaluationPhase:
         terms = {}
         for learner in self.learners:
             logits = learner(anonymized.video, anonymized.keep, noise.scoped(learner.name))
-            if learner is self.action_recognizer:
-                loss = action_loss(logits, share.action)
-            else:
-                loss = privacy_loss(logits, share.privacy)
+            reads_action = learner.name == ACTION
+            loss = action_loss(logits, share.action) if reads_action else privacy_loss(logits, share.privacy)
             backward(loss * share.weight)
             terms[f"loss_{learner.name}"] = loss.detach()
         return terms
 
-    def fit_whitening(self, data: ClipSource, batch_size: int, clip: ClipConfig, context: PhaseContext) -> None:
-        """Set the projections of whitened attackers from transformed training clips."""
-        whitened = [
-            learner.module.embedding
-            for learner in self.attackers.values()
-            if isinstance(learner.module.embedding, WhitenedEmbedding)
-        ]
-        if not whitened:
-            return
-        moments = Moments(clip, context.device)
-        for step, batch in enumerate(data.train_batches(0, 0, batch_size)):
+    def train(self) -> None:
+        """Train all of them to the end, or what is left of it."""
+        loop = PhaseLoop(self, self._training)
+        step = loop.resume()
+        if step == 0:  # a resumed run finds the projections in its checkpoint
+            for module in self._recognizers.values():
+                if isinstance(module.embedding, WhitenedEmbedding):
+                    self._fit_whitening(module, module.embedding)
+        loop.train(step)
+
+    def _fit_whitening(self, module: Reader, embedding: WhitenedEmbedding) -> None:
+        """Set the projection of a whitened attacker from transformed training clips."""
+        context, batch_size = self._training.context, self._training.settings.batch_size
+        moments = Moments(embedding.clip, context.device)
+        for step, batch in enumerate(self._training.data.train_batches(0, 0, batch_size)):
             if step * batch_size >= WHITENING_CLIPS:
                 break
             if batch.weight:
                 anonymized = self.transform(batch.to(context.device).video)
-                moments.add(anonymized.video, anonymized.keep)
+                moments.add(*module.inputs(anonymized.video, anonymized.keep))
         moments.reduce(context.sum)
-        for embedding in whitened:
-            embedding.fit(moments)
-
-    @torch.no_grad()
-    def predict(self, data: ClipSource, context: PhaseContext, batch_videos: int) -> "Predictions":
-        """Probabilities for every test video, averaged over its views; the same on all workers."""
-        for learner in self.learners:
-            learner.module.eval()
-        # A worker without a test video still takes part in the gathering, with no rows.
-        columns = [self._no_rows(data)]
-        batches = math.ceil(data.test_size() / (context.world_size * batch_videos))
-        for step, (batch, views) in enumerate(data.test_batches(batch_videos), start=1):
-            columns.append(self._predict_batch(batch.to(context.device), views))
-            context.progress("test", step, batches, len(batch.action) * context.world_size)
-        whole = [torch.cat(parts).to(context.device) for parts in zip(*columns, strict=True)]
-        index, action, privacy, *probabilities = (torch.cat(context.gather(part)).cpu() for part in whole)
-        order = index.argsort()
-        by_name = {learner.name: part[order] for learner, part in zip(self.learners, probabilities, strict=True)}
-        return Predictions(index[order], action[order], privacy[order], by_name)
-
-    def _no_rows(self, data: ClipSource) -> list[Tensor]:
-        labels = torch.zeros(0, dtype=torch.int64)
-        return [labels, labels, torch.zeros(0, len(data.attribute_names)), *(torch.zeros(0, n) for n in self._outputs)]
-
-    def _predict_batch(self, batch: Batch, views: int) -> list[Tensor]:
-        anonymized = self.transform(batch.video)
-        rows = [batch.clip_index[::views], batch.action[::views].cpu(), batch.privacy[::views].cpu()]
-        for learner in self.learners:
-            logits = learner.module(anonymized.video, anonymized.keep).float()
-            probabilities = logits.softmax(-1) if learner is self.action_recognizer else logits.sigmoid()
-            rows.append(probabilities.unflatten(0, (-1, views)).mean(1).cpu())
-        return rows
-
-
-class Predictions:
-    """Test labels and every recognizer's probabilities, one row a video, in the split's order."""
-
-    def __init__(self, index: Tensor, action: Tensor, privacy: Tensor, probabilities: dict[str, Tensor]) -> None:
-        self.index, self.action, self.privacy, self.probabilities = index, action, privacy, probabilities
-
-    def scores(self, attribute_names: list[str], seed: int) -> dict[str, float | str]:
-        """Flat metrics: action, and the privacy of the strongest attacker (highest test cMAP) and of each one."""
-        flat: dict[str, float | str] = dict(action_scores(self.probabilities[ACTION], self.action, seed=seed))
-        attacks = {
-            name: privacy_scores(probabilities, self.privacy, attribute_names, seed=seed)
-            for name, probabilities in self.probabilities.items()
-            if name != ACTION
-        }
-        strongest = max(attacks, key=lambda name: attacks[name]["privacy_cmap"])
-        flat |= attacks[strongest] | {"attacker": strongest}
-        for name, scores in attacks.items():
-            flat |= {_of_attacker(key, name): value for key, value in scores.items() if not key.startswith("floor_")}
-        return flat
-
-
-def _of_attacker(key: str, name: str) -> str:
-    """privacy_cmap_low of attacker x: privacy_cmap_x_low."""
-    for bound in ("_low", "_high"):
-        if key.endswith(bound):
-            return f"{key.removesuffix(bound)}_{name}{bound}"
-    return f"{key}_{name}"
+        embedding.fit(moments)
 
 
 def evaluate(
     anonymizer: Anonymizer,
     keep_ratio: float,
     action_recognizer: Recognizer,
-    attackers: Mapping[str, Recognizer],
+    attackers: Mapping[str, Reader],
     training: Training,
+    groups: Groups = NO_GROUPS,
 ) -> dict[str, float | str]:
-    """Run phase 3 against a frozen anonymizer in evaluation mode; gives back flat metrics with intervals and floors."""
-    data, settings, context = training.data, training.settings, training.context
+    """Run phase 3 against a frozen anonymizer in evaluation mode; gives back flat metrics with intervals and floors.
+
+    `groups` of attributes, each by its columns, are scored instead of single attributes.
+    """
+    _freeze(anonymizer, training)
+    recognizers = {ACTION: action_recognizer, **attackers}
+    phase = EvaluationPhase("evaluate", anonymizer, keep_ratio, recognizers, training)
+    phase.train()
+    return _test(Readers(phase.learners[0], phase.learners[1:], phase.transform), training, groups)
+
+
+def evaluate_apart(
+    anonymizer: Anonymizer,
+    keep_ratio: float,
+    action_recognizer: Recognizer,
+    attackers: Mapping[str, Reader],
+    training: Training,
+    action_training: Training,
+) -> dict[str, float | str]:
+    """The same with an action recognizer that is trained on data of its own (Section 4.7).
+
+    It is tested on `training`'s test split with the others: the two data sources have the same `action_names`.
+    """
+    _freeze(anonymizer, training)
+    action = EvaluationPhase("evaluate-action", anonymizer, keep_ratio, {ACTION: action_recognizer}, action_training)
+    attacks = EvaluationPhase("evaluate", anonymizer, keep_ratio, attackers, training)
+    action.train()
+    attacks.train()
+    return _test(Readers(action.learners[0], attacks.learners, attacks.transform), training, NO_GROUPS)
+
+
+def _freeze(anonymizer: Anonymizer, training: Training) -> None:
     if isinstance(anonymizer, nn.Module):
-        anonymizer.eval().requires_grad_(False).to(context.device)
-    phase = EvaluationPhase(anonymizer, keep_ratio, action_recognizer, attackers, settings, context)
-    loop = PhaseLoop(phase, training)
-    step = loop.resume()
-    if step == 0:  # a resumed run finds the projections in its checkpoint
-        phase.fit_whitening(data, settings.batch_size, action_recognizer.clip, context)
-    loop.train(step)
-    batch_videos = max(settings.batch_size // 8, 1)
-    return phase.predict(data, context, batch_videos).scores(list(data.attribute_names), training.seed)
+        anonymizer.eval().requires_grad_(False).to(training.context.device)
+
+
+def _test(readers: Readers, training: Training, groups: Groups) -> dict[str, float | str]:
+    batch_videos = max(training.settings.batch_size // 8, 1)
+    predictions = readers.predict(training.data, training.context, batch_videos)
+    return predictions.scores(list(training.data.attribute_names), groups, training.seed)

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from stprivacy.checkpoint import Checkpoint, CheckpointStore
-from stprivacy.config import PhaseConfig
+from stprivacy.checkpoint import ABOUT, Checkpoint, CheckpointStore, check_about, load_weights
+from stprivacy.config import ClipConfig, PhaseConfig, to_dict
 from stprivacy.noise import ClipNoise, derived_seed
 from stprivacy.phases.context import Batch, ClipSource, PhaseContext
 from stprivacy.phases.learner import Learner, check_finite
@@ -19,6 +19,7 @@ class Phase(Protocol):
     """One phase of the method: who learns, and from which losses."""
 
     name: str
+    clip: ClipConfig
 
     @property
     def learners(self) -> Sequence[Learner]:
@@ -115,6 +116,7 @@ class PhaseLoop:
         checkpoint = self.store.latest()
         done = checkpoint.number if checkpoint else 0
         if checkpoint:
+            check_about(checkpoint, self._about())
             self._load(checkpoint)
         # Without a checkpoint too: a launch that was killed before its first one may have reported.
         self.context.rewind(self.phase.name, done)
@@ -122,9 +124,7 @@ class PhaseLoop:
 
     def _load(self, checkpoint: Checkpoint) -> None:
         for learner in self.phase.learners:
-            prefix = f"{learner.name}."
-            weights = {key.removeprefix(prefix): x for key, x in checkpoint.model.items() if key.startswith(prefix)}
-            learner.module.load_state_dict(weights)
+            load_weights(learner.module, checkpoint, f"{learner.name}.")
             learner.optimizer.load_state_dict(checkpoint.state["optimizers"][learner.name])
         self._sums, self._summed_steps = dict(checkpoint.state["sums"]), checkpoint.state["summed_steps"]
         self._last_report = dict(checkpoint.state["last_report"])
@@ -132,8 +132,13 @@ class PhaseLoop:
     def _weights(self) -> dict[str, Tensor]:
         return collect_weights({learner.name: learner.module for learner in self.phase.learners})
 
+    def _about(self) -> dict[str, Any]:
+        names = {"actions": list(self.data.action_names), "attributes": list(self.data.attribute_names)}
+        return names | {"clip": to_dict(self.phase.clip)}
+
     def _state(self) -> dict[str, Any]:
         return {
+            ABOUT: self._about(),
             "optimizers": {learner.name: learner.optimizer.state_dict() for learner in self.phase.learners},
             "sums": self._sums,
             "summed_steps": self._summed_steps,

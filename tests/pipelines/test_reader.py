@@ -10,7 +10,7 @@ from pipelines.data.reader import ParquetClips, epoch_order, share_of
 from stprivacy.config import AugmentConfig, ClipConfig, TestViewsConfig
 from stprivacy.noise import ClipNoise
 from stprivacy.phases.context import Batch
-from stprivacy.views import denormalize, evaluation_views, train_clip
+from stprivacy.views import denormalize, evaluation_views, train_clip, train_start
 from tests.shard_fixtures import write_tiny_dataset
 
 CLIP = ClipConfig(frames=4, height_px=16, width_px=16, tubelet_frames=2, patch_size=8)
@@ -67,8 +67,8 @@ def test_a_multi_label_data_set_gives_float_multi_hot_actions(tmp_path: Path) ->
     assert batch.action.dtype == torch.float32
     for i, clip in enumerate(batch.clip_index.tolist()):
         assert batch.action[i].tolist() == ([1, 1] if clip % 2 == 0 else [0, 1])
-    (tested, count), *_ = source.test_batches(2)
-    assert tested.action[::count].tolist() == [[0, 1], [1, 1]]
+    tested, *_ = source.test_batches(2)
+    assert tested.batch.action[:: tested.views].tolist() == [[0, 1], [1, 1]]
 
 
 def test_the_official_split_is_chosen_by_number(tmp_path: Path) -> None:
@@ -131,7 +131,8 @@ def test_augmentation_draws_from_the_generator_of_seed_epoch_and_clip(folder: Pa
         for i, clip in enumerate(batch.clip_index.tolist()):
             generator = ClipNoise(7, 2, [clip]).generators("augment")[0]
             frames = source.index.frames(source.train[clip])
-            assert torch.equal(batch.video[i], train_clip(frames, CLIP, AUGMENT, generator))
+            start = train_start(len(frames), CLIP.frames, generator)
+            assert torch.equal(batch.video[i], train_clip(frames, start, CLIP, AUGMENT, generator))
 
 
 def test_epochs_and_seeds_augment_differently(folder: Path) -> None:
@@ -169,8 +170,9 @@ def test_test_videos_come_once_with_all_their_views_whatever_the_number_of_worke
         for rank in range(world_size):
             source = clips(folder, rank, world_size, prefetch_batches=rank)
             mine = []
-            for batch, count in source.test_batches(2):
-                assert count == 6
+            for test in source.test_batches(2):
+                batch = test.batch
+                assert test.views == 6
                 assert len(batch.video) % 6 == 0
                 assert batch.weight == 1.0
                 videos = batch.clip_index[::6].tolist()

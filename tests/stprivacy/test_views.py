@@ -14,9 +14,11 @@ from stprivacy.views import (
     evaluation_views,
     normalize,
     resize,
+    shown_frames,
     take_frames,
     train_clip,
     train_start,
+    view_frames,
 )
 
 CLIP = ClipConfig(frames=4, height_px=16, width_px=16, tubelet_frames=2, patch_size=8)
@@ -66,14 +68,32 @@ def test_short_videos_repeat_their_last_frame() -> None:
     assert take_frames(video, 1, 2)[:, 0, 0, 0].tolist() == [1, 2]
 
 
+@pytest.mark.parametrize(("start", "count"), [(0, 5), (1, 2), (2, 4), (0, 1)])
+def test_shown_frames_are_those_that_are_taken(start: int, count: int) -> None:
+    taken = take_frames(numbered_video(3), start, count)[:, 0, 0, 0]
+    assert shown_frames(3, start, count).tolist() == taken.tolist()
+
+
+@pytest.mark.parametrize("frames", [3, 4, 9])
+def test_view_frames_are_those_of_the_views(frames: int) -> None:
+    views = TestViewsConfig(clips=3, crops=2)
+    pixels = denormalize(evaluation_views(numbered_video(frames), CLIP, views))[..., 0, 0, 0]
+    assert view_frames(frames, CLIP, views).tolist() == pixels.tolist()
+
+
 def test_training_starts_cover_every_place_inside_of_the_video() -> None:
     draws = {train_start(10, 4, generator(seed)) for seed in range(200)}
     assert draws == set(range(7))
     assert train_start(4, 4, generator()) == train_start(2, 4, generator()) == 0
 
 
+def drawn_clip(video: torch.Tensor, clip: ClipConfig, augment: AugmentConfig, draws: torch.Generator) -> torch.Tensor:
+    """A training clip from a drawn start."""
+    return train_clip(video, train_start(len(video), clip.frames, draws), clip, augment, draws)
+
+
 def test_training_clips_are_consecutive_frames() -> None:
-    clip = denormalize(train_clip(numbered_video(20), CLIP, AugmentConfig(), generator(3)))[:, 0, 0, 0].tolist()
+    clip = denormalize(drawn_clip(numbered_video(20), CLIP, AugmentConfig(), generator(3)))[:, 0, 0, 0].tolist()
     assert clip == list(range(clip[0], clip[0] + 4))
 
 
@@ -87,7 +107,7 @@ def test_normalization_maps_black_and_white_to_minus_one_and_one_and_back() -> N
 
 def test_augmentation_repeats_for_the_same_generator_and_varies_between_generators() -> None:
     video = random_video(9, 24, 32)
-    first, again, other = (train_clip(video, CLIP, AugmentConfig(), generator(seed)) for seed in (1, 1, 2))
+    first, again, other = (drawn_clip(video, CLIP, AugmentConfig(), generator(seed)) for seed in (1, 1, 2))
     assert first.shape == (3, 4, 16, 16)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -95,14 +115,14 @@ def test_augmentation_repeats_for_the_same_generator_and_varies_between_generato
 
 def test_augmentation_leaves_ambient_randomness_alone() -> None:
     state = torch.get_rng_state()
-    train_clip(numbered_video(9), CLIP, AugmentConfig(), generator())
+    drawn_clip(numbered_video(9), CLIP, AugmentConfig(), generator())
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_a_flip_mirrors_every_frame_of_the_clip() -> None:
     video = random_video(6, 24, 32)
     plain, mirrored = (
-        train_clip(video, CLIP, dataclasses.replace(AugmentConfig(), flip_probability=chance), generator(5))
+        drawn_clip(video, CLIP, dataclasses.replace(AugmentConfig(), flip_probability=chance), generator(5))
         for chance in (0.0, 1.0)
     )
     assert torch.equal(plain.flip(-1), mirrored)
@@ -110,7 +130,7 @@ def test_a_flip_mirrors_every_frame_of_the_clip() -> None:
 
 def test_the_whole_frame_at_its_own_size_passes_unchanged() -> None:
     video = random_video(4, 16, 16)
-    assert torch.equal(denormalize(train_clip(video, CLIP, WHOLE_FRAME, generator())), video)
+    assert torch.equal(denormalize(drawn_clip(video, CLIP, WHOLE_FRAME, generator())), video)
 
 
 def test_random_crops_keep_to_the_ranges_of_area_and_aspect() -> None:

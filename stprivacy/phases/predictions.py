@@ -1,0 +1,139 @@
+"""What recognizers say of the test split, and the scores of it."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+from einops import rearrange, reduce
+from torch import Tensor
+
+from stprivacy.anonymized import Anonymized
+from stprivacy.metrics import action_scores, group_scores, privacy_scores
+from stprivacy.phases.context import Batch, ClipSource, PhaseContext, TestBatch
+from stprivacy.phases.learner import Learner
+
+Groups = Mapping[str, Sequence[int]]
+NO_GROUPS: Groups = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Test labels and every recognizer's probabilities, videos in the split's order.
+
+    action [v] or [v c] and action_probabilities [v c]; privacy [n p] and each attacker's probabilities [n p], a row for
+    each video or for each frame of it; video [n] says of which video a row is.
+    """
+
+    action: Tensor
+    action_probabilities: Tensor
+    video: Tensor
+    privacy: Tensor
+    attacks: dict[str, Tensor]
+
+    def scores(self, attribute_names: Sequence[str], groups: Groups, seed: int) -> dict[str, float | str]:
+        """Flat metrics: action, and the privacy of the strongest attacker (highest test cMAP) and of each one.
+
+        With `groups` of attributes, each by its columns: the cMAP of each group instead of each attribute's AP.
+        """
+        flat: dict[str, float | str] = dict(action_scores(self.action_probabilities, self.action, seed=seed))
+        attacks = {
+            name: group_scores(probabilities, self.privacy, groups, seed=seed)
+            if groups
+            else privacy_scores(probabilities, self.privacy, attribute_names, seed=seed, video=self.video)
+            for name, probabilities in self.attacks.items()
+        }
+        strongest = max(attacks, key=lambda name: attacks[name]["privacy_cmap"])
+        flat |= attacks[strongest] | {"attacker": strongest}
+        for name, scores in attacks.items():
+            flat |= {_of_attacker(key, name): value for key, value in scores.items() if not _of_labels(key)}
+        return flat
+
+
+def _of_labels(key: str) -> bool:
+    """A score of the labels alone, the same for every attacker."""
+    return key.startswith("floor_") or key.endswith("_classes")
+
+
+def _of_attacker(key: str, name: str) -> str:
+    """privacy_cmap_low of attacker x: privacy_cmap_x_low."""
+    for bound in ("_low", "_high"):
+        if key.endswith(bound):
+            return f"{key.removesuffix(bound)}_{name}{bound}"
+    return f"{key}_{name}"
+
+
+@dataclass(frozen=True)
+class Readers:
+    """Trained recognizers, and what transforms the clips [b 3 t h w] that they are tested on."""
+
+    action: Learner
+    attackers: Sequence[Learner]
+    transform: Callable[[Tensor], Anonymized]
+
+    @torch.no_grad()
+    def predict(self, data: ClipSource, context: PhaseContext, batch_videos: int) -> Predictions:
+        """Probabilities for every test video or frame, averaged over the views that show it; on all workers the same.
+
+        `batch_videos` are transformed at a time.
+        """
+        for learner in (self.action, *self.attackers):
+            learner.module.eval()
+        # A worker without a test video still takes part in the gathering, with no rows.
+        columns = [self._no_rows(data)]
+        batches = math.ceil(data.test_size() / (context.world_size * batch_videos))
+        for step, test in enumerate(data.test_batches(batch_videos), start=1):
+            columns.append(self._predict_batch(test, test.batch.to(context.device)))
+            context.progress("test", step, batches, len(test.batch.action) * context.world_size)
+        whole = [torch.cat(parts).to(context.device) for parts in zip(*columns, strict=True)]
+        index, action, action_probabilities, video, privacy, *attacks = (
+            torch.cat(context.gather(part)).cpu() for part in whole
+        )
+        order, rows = index.argsort(), video.argsort(stable=True)
+        by_name = {learner.name: attack[rows] for learner, attack in zip(self.attackers, attacks, strict=True)}
+        return Predictions(action[order], action_probabilities[order], video[rows], privacy[rows], by_name)
+
+    def _no_rows(self, data: ClipSource) -> list[Tensor]:
+        index, actions = torch.zeros(0, dtype=torch.int64), torch.zeros(0, len(data.action_names))
+        attributes = torch.zeros(0, len(data.attribute_names))
+        return [index, actions if data.multi_label else index, actions, index, attributes, *(
+            attributes for _ in self.attackers
+        )]  # fmt: skip
+
+    def _predict_batch(self, test: TestBatch, batch: Batch) -> list[Tensor]:
+        anonymized = self.transform(batch.video)
+        several = batch.action.is_floating_point()
+        logits = self.action.module(anonymized.video, anonymized.keep).float()
+        columns = [
+            batch.clip_index[:: test.views],
+            batch.action[:: test.views],
+            _over_views(logits.sigmoid() if several else logits.softmax(-1), test)[0],
+        ]
+        attacks = [
+            _over_views(learner.module(anonymized.video, anonymized.keep).float().sigmoid(), test)
+            for learner in self.attackers
+        ]
+        privacy, video = _over_views(batch.privacy, test)
+        return [column.cpu() for column in (*columns, video, privacy, *(attack for attack, _ in attacks))]
+
+
+def _over_views(values: Tensor, test: TestBatch) -> tuple[Tensor, Tensor]:
+    """Mean over all views that show a video, or a frame of it, and the video of each row: clip_index's.
+
+    Values [(k v) c] of k videos in v views -> [k c], or [(k v) t c] -> a row for each different frame, in order.
+    """
+    videos = test.batch.clip_index[:: test.views]
+    if values.ndim == 2:
+        return reduce(values, "(k v) c -> k c", "mean", v=test.views), videos
+    shown = rearrange(test.frame_index, "(k v) t -> k (v t)", v=test.views)
+    read = rearrange(values, "(k v) t c -> k (v t) c", v=test.views)
+    means = [_mean_by(one, frame) for one, frame in zip(read, shown, strict=True)]
+    return torch.cat(means), videos.repeat_interleave(torch.tensor([len(mean) for mean in means]))
+
+
+def _mean_by(values: Tensor, key: Tensor) -> Tensor:
+    """Mean of the rows of values [n c] that share a key [n], keys in rising order."""
+    keys, place, count = torch.unique(key.to(values.device), return_inverse=True, return_counts=True)
+    means: Tensor = values.new_zeros(len(keys), values.shape[1]).index_add_(0, place, values) / count.unsqueeze(1)
+    return means

@@ -1,0 +1,23 @@
+"""A phase run in this process, without Ray, in a run folder like any other's."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.runs import RunConfig
+from pipelines.train.execute import execute
+from pipelines.train.runs import CONFIG, RESULT, write_json
+from stprivacy.checkpoint import CheckpointStore
+from stprivacy.config import to_dict
+from stprivacy.phases.local import LocalContext
+
+
+def do_run(run: RunConfig, folder: Path, context: LocalContext | None = None) -> dict[str, Any]:
+    """Run it to its end; gives back its result."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / CONFIG, to_dict(run))
+    store = CheckpointStore(folder / "checkpoints", keep=2, rank=0, warn=pytest.fail)
+    result = dict(execute(to_dict(run), folder, context or LocalContext(), store))
+    write_json(folder / RESULT, result)
+    return result
