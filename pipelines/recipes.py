@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from pipelines.ablations import ABLATIONS, Ablation
+from pipelines.ablations import ABLATIONS
 from pipelines.recipe import Recipe
-from pipelines.runs import RunConfig
+from pipelines.runs import PROTOCOLS, RunConfig
+from pipelines.tables import TABLE_ROWS
 from stprivacy.config import (
     AugmentConfig,
     ClipConfig,
@@ -64,19 +65,26 @@ def demo() -> Recipe:
 
 
 def paper() -> Recipe:
-    """The paper's model and schedule: ViT-S, 16 x 112 x 112, 80 + 40 + 80 epochs (Section 4.3).
+    """The paper's model and schedule: ViT-S from ImageNet weights, 16 x 112 x 112, 80 + 40 + 80 epochs (Section 4.3).
 
     Command: python jobs/init.py --recipe paper --use-gpu. For GPUs: a step takes seconds on two CPU cores.
 
-    From scratch, as no weights are at hand on a machine without network. The paper starts from an ImageNet ViT-S: add
-    --model.pretrained vit_small_patch16_224 to jobs/init.py, and --recognizer.pretrained vit_small_patch16_224 to
-    jobs/adv.py and jobs/evaluate.py; a .safetensors file in timm's format does as well. How it was tuned is
-    unpublished. DynamicViT's practice, for jobs/init.py: --train.optim.backbone-rate-scale 0.01
-    --train.optim.backbone-freeze-epochs 5. Not set here: they would hold random weights still.
+    All networks start from timm's deit_small_patch16_224, which needs network: elsewhere give a .safetensors file, or
+    '' to start from scratch, as --model.pretrained (jobs/init.py) and --recognizer.pretrained (jobs/adv.py,
+    jobs/evaluate.py). Which weights the paper took, and how it tuned them, is unpublished. In phase 1 this follows
+    DynamicViT's practice: backbone at a hundredth of the predictors' rate, frozen for five epochs.
     """
-    base = RunConfig(phase="init", recipe="paper", train=PhaseConfig(amp=True), prefetch_batches=2)
+    base = RunConfig(
+        phase="init",
+        recipe="paper",
+        model=ModelConfig(pretrained="deit_small_patch16_224"),
+        recognizer=RecognizerConfig(pretrained="deit_small_patch16_224"),
+        train=PhaseConfig(amp=True),
+        prefetch_batches=2,
+    )
+    tuned = OptimConfig(backbone_rate_scale=0.01, backbone_freeze_epochs=5)
     return Recipe(
-        init=base,
+        init=replace(base, train=replace(base.train, optim=tuned)),
         adversarial=replace(base, phase="adversarial", train=replace(base.train, epochs=40)),
         evaluate=replace(base, phase="evaluate"),
         stride=2,
@@ -84,25 +92,39 @@ def paper() -> Recipe:
     )
 
 
-def _varied(base: str, name: str, ablation: Ablation) -> Recipe:
-    """An ablation of a recipe, whose runs carry its name: a later phase finds it by that of the run it starts from."""
-    recipe = ablation(_BASES[base]())
+def _varied(base: str, change: Callable[[Recipe], Recipe], name: str) -> Recipe:
+    """A changed recipe, whose runs carry its name: a later phase finds it by that of the run it starts from."""
+    recipe = change(_BASES[base]())
     init, adversarial, evaluate = (
-        replace(run, recipe=f"{base}-{name}") for run in (recipe.init, recipe.adversarial, recipe.evaluate)
+        replace(run, recipe=name) for run in (recipe.init, recipe.adversarial, recipe.evaluate)
     )
     return replace(recipe, init=init, adversarial=adversarial, evaluate=evaluate)
 
 
 _BASES: dict[str, Callable[[], Recipe]] = {"demo": demo, "paper": paper}
-RECIPES: dict[str, Callable[[], Recipe]] = _BASES | {
-    f"{base}-{name}": partial(_varied, base, name, ablation) for base in _BASES for name, ablation in ABLATIONS.items()
+RECIPES: dict[str, Callable[[], Recipe]] = {
+    **_BASES,
+    **{
+        f"{base}-{name}": partial(_varied, base, ablation, f"{base}-{name}")
+        for base in _BASES
+        for name, ablation in ABLATIONS.items()
+    },
+    **{name: partial(_varied, "paper", row, name) for name, row in TABLE_ROWS.items()},
 }
 
 
 def describe_recipes() -> str:
-    """Name and purpose of every recipe, one below the other."""
-    purposes = {name: inspect.getdoc(recipe) for name, recipe in _BASES.items()}
-    for name, ablation in ABLATIONS.items():
-        function = ablation.func if isinstance(ablation, partial) else ablation
-        purposes[", ".join(f"{base}-{name}" for base in _BASES)] = inspect.getdoc(function)
-    return "\n".join(f"{names}\n{textwrap.indent(purpose or '', '    ')}" for names, purpose in purposes.items())
+    """Name and purpose of every recipe, one below the other, and the protocols of evaluation."""
+    entries = [_entry(name, recipe) for name, recipe in _BASES.items()]
+    entries += [_entry(", ".join(f"{base}-{name}" for base in _BASES), change) for name, change in ABLATIONS.items()]
+    rows = [_entry(name, row) for name, row in TABLE_ROWS.items()]
+    protocols = [f"{name}\n    {purpose}" for name, purpose in PROTOCOLS.items()]
+    return "\n".join([*entries, f"\n{_NOT_RUN}\n", *rows, "\nProtocols of jobs/evaluate.py:\n", *protocols])
+
+
+def _entry(names: str, function: Callable[..., Recipe]) -> str:
+    purpose = inspect.getdoc(function.func if isinstance(function, partial) else function)
+    return f"{names}\n{textwrap.indent(purpose or '', '    ')}"
+
+
+_NOT_RUN = "Rows of the paper's tables, for jobs/paper.py, with the paper's values. None was run on the real data here."

@@ -99,7 +99,8 @@ def load_pretrained_weights(source: str) -> dict[str, Tensor]:
         kind = "file" if _is_file(source) else "timm model"
         raise ValueError(
             f"pretrained {kind} {source!r} cannot be loaded: {reason[:300]}. Pass a local file in timm's format: "
-            "--model.pretrained FILE.safetensors, or --recognizer.pretrained. Where there is network, make one with: "
+            "--model.pretrained FILE.safetensors, or --recognizer.pretrained; '' starts from scratch. Where there is "
+            "network, make one with: "
             'python -c "import timm, safetensors.torch as s; s.save_file(timm.create_model('
             "'vit_small_patch16_224', pretrained=True).state_dict(), 'FILE.safetensors')\""
         ) from None

@@ -8,12 +8,9 @@ import pytest
 
 from pipelines.ablations import ABLATIONS
 from pipelines.recipes import RECIPES, describe_recipes
-from pipelines.runs import PhaseName
-from pipelines.train.execute import execute
-from pipelines.train.runs import CONFIG, write_json
-from stprivacy.checkpoint import CheckpointStore
-from stprivacy.config import TestViewsConfig, to_dict
-from stprivacy.phases.local import LocalContext
+from pipelines.runs import PROTOCOLS, PhaseName
+from stprivacy.config import TestViewsConfig
+from tests.run_fixtures import do_run
 from tests.shard_fixtures import write_tiny_dataset
 
 USUAL = {"keep_ratio": 0.7, "deploy_keep_ratio": 0.7, "tubelet_frames": 2, "lambda_action": 0.5, "lambda_privacy": 0.5}
@@ -37,12 +34,7 @@ def do(phase: PhaseName, recipe: str, data: Path, folder: Path, source: Path | N
     run = RECIPES[recipe]().of(phase)
     run = replace(run, data=str(data), train=replace(run.train, batch_size=4, max_steps=2))
     run = replace(run, views=TestViewsConfig(clips=1, crops=1), deploy_keep_ratio=run.model.keep_ratio)
-    if source:
-        run = replace(run, from_run=str(source))
-    folder.mkdir()
-    write_json(folder / CONFIG, to_dict(run))
-    store = CheckpointStore(folder / "checkpoints", keep=2, rank=0, warn=pytest.fail)
-    return dict(execute(to_dict(run), folder, LocalContext(), store))
+    return do_run(replace(run, from_run=str(source)) if source else run, folder)
 
 
 @pytest.mark.parametrize("name", sorted(ABLATIONS))
@@ -61,8 +53,9 @@ def test_a_phase_finds_the_recipe_of_the_run_that_it_starts_from() -> None:
         assert {recipe().of(phase).recipe for phase in ("init", "adversarial", "evaluate")} == {name}
 
 
-def test_the_list_names_every_recipe_and_says_what_it_is_for() -> None:
+def test_the_list_names_every_recipe_and_protocol_and_says_what_it_is_for() -> None:
     listed = describe_recipes()
-    names = {name for line in listed.splitlines() if line[:1].strip() for name in line.split(", ")}
-    assert names == set(RECIPES)
+    heads = [line for line in listed.splitlines() if line[:1].islower()]
+    assert {name for line in heads for name in line.split(", ")} == {*RECIPES, *PROTOCOLS}
     assert listed.count("Figure 4, column") == len(ABLATIONS)
+    assert "None was run on the real data here" in listed

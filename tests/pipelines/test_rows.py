@@ -1,0 +1,112 @@
+"""Rows of the paper's tables: their settings, the data that they take, and every phase of one of each kind."""
+
+import inspect
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipelines.data.datasets.celebv_hq import ATTRIBUTE_NAMES
+from pipelines.recipes import RECIPES
+from pipelines.rows import RowOptions, row_runs
+from pipelines.runs import RunConfig
+from pipelines.tables import STRIDES, TABLE_ROWS
+from pipelines.train.runs import RunRequest
+from stprivacy.config import PhaseConfig, TestViewsConfig, from_dict
+from tests.launch_fixtures import TINY
+from tests.run_fixtures import do_run
+from tests.shard_fixtures import write_tiny_dataset
+
+OPTIONS = RowOptions(pretrained="")
+
+
+@pytest.fixture(scope="module")
+def ingested(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Tiny data under the names and with the strides of the published ones."""
+    root = tmp_path_factory.mktemp("data")
+    faces, things = {"attribute_names": ATTRIBUTE_NAMES}, ("object_a", "object_b", "object_c", "scene_a", "scene_b")
+    shapes = {
+        "hmdb51": {"videos": 40, "seed": 1},
+        "ucf101": {"videos": 12, "seed": 2},
+        "pa-hmdb51": {"videos": 12, "seed": 3, "frame_labels": True},
+        "celebv-hq": {"videos": 12, "seed": 4} | faces,
+        "p-hvu": {"videos": 12, "seed": 5, "multi_label": True, "attribute_names": things},
+    }
+    return {
+        name: write_tiny_dataset(root / name, test_videos=8, dataset=name, stride=STRIDES[name], **shape)  # type: ignore[arg-type]
+        for name, shape in shapes.items()
+    }
+
+
+def requests_of(row: str, ingested: dict[str, Path], out: Path) -> list[RunRequest]:
+    recipe = RECIPES[row]()
+    train_data = ingested[recipe.train_dataset] if recipe.train_dataset else None
+    return row_runs(row, ingested[recipe.dataset], train_data, out, OPTIONS)
+
+
+@pytest.mark.parametrize("row", TABLE_ROWS)
+def test_every_row_runs_all_its_phases(row: str, ingested: dict[str, Path], tmp_path: Path) -> None:
+    requests = requests_of(row, ingested, tmp_path)
+    for request in requests:
+        run = from_dict(RunConfig, request.config)
+        assert run.model == replace(RECIPES["paper"]().init.model, pretrained="")
+        small = replace(run, model=TINY.model, recognizer=TINY.recognizer, views=TestViewsConfig(2, 1))
+        result = do_run(replace(small, train=PhaseConfig(batch_size=6, max_steps=1)), request.folder)
+    assert result["protocol"] == {
+        "1": "known", "2": "unseen", "3": "frame-level", "4": "fapder", "5": "ospar"
+    }[row.split("-")[1]]  # fmt: skip
+    assert result["anonymizer"] == ("raw" if row.endswith("raw") else "stprivacy")
+    assert [request.name.split()[0] for request in requests] == (
+        ["evaluate"] if row.endswith("raw") else ["init", "adversarial", "evaluate"]
+    )
+
+
+@pytest.mark.parametrize("row", TABLE_ROWS)
+def test_every_row_says_its_table_its_exact_command_its_data_and_the_papers_values(row: str) -> None:
+    text = inspect.getdoc(TABLE_ROWS[row]) or ""
+    recipe = RECIPES[row]()
+    assert text.startswith(f"Table {row.split('-')[1]}, ")
+    assert ('"Raw data"' if row.endswith("raw") else '"Ours"') in text
+    assert len(re.findall(r"\d\d\.\d\d %|\.\d\d\d", text.splitlines()[0])) == 3
+    command = " ".join(text.split("Data:")[0].split("Command:")[1].split())
+    folder = {"hmdb51": "vp-hmdb51", "ucf101": "vp-ucf101"}
+    trained = f" --train-data data/{folder[recipe.train_dataset]}" if recipe.train_dataset else ""
+    assert command == (
+        f"python jobs/paper.py {row} --data data/{folder.get(recipe.dataset, recipe.dataset)}{trained} "
+        "--out paper --use-gpu --workers 8"
+    )
+    assert "Data: as for" in text or f"jobs/ingest.py {recipe.dataset} --stride {recipe.stride}" in text
+
+
+def test_rows_that_train_alike_share_the_runs(ingested: dict[str, Path], tmp_path: Path) -> None:
+    known = requests_of("table-1-vp-hmdb51-ours", ingested, tmp_path)
+    unseen = requests_of("table-2-hmdb51-to-ucf101-ours", ingested, tmp_path)
+    by_frames = requests_of("table-3-pa-hmdb51-ours", ingested, tmp_path)
+    assert known[:2] == unseen[:2]
+    assert {request.folder for request in known[:2]}.isdisjoint(request.folder for request in by_frames[:2])
+    assert by_frames[0].config["exclude"] == str(ingested["pa-hmdb51"])
+
+
+def test_options_reach_every_phase_and_keep_what_the_paper_says(ingested: dict[str, Path], tmp_path: Path) -> None:
+    options = RowOptions(batch_size=8, accumulate_steps=2, amp=False, max_steps=3, pretrained="", seed=5, split=1)
+    for request in row_runs("table-1-vp-hmdb51-ours", ingested["hmdb51"], None, tmp_path, options):
+        run = from_dict(RunConfig, request.config)
+        paper = RECIPES["paper"]().of(run.phase)
+        wanted = replace(paper.train, batch_size=8, accumulate_steps=2, amp=False, max_steps=3)
+        assert (run.train, run.seed, run.losses, run.augment) == (wanted, 5, paper.losses, paper.augment)
+
+
+def test_a_row_refuses_other_data(ingested: dict[str, Path], tmp_path: Path) -> None:
+    said = "table-1-vp-hmdb51-ours takes hmdb51 ingested with --stride 2 as --data; .*ucf101 is ucf101, stride 4"
+    with pytest.raises(ValueError, match=said):
+        row_runs("table-1-vp-hmdb51-ours", ingested["ucf101"], None, tmp_path, OPTIONS)
+    coarse = write_tiny_dataset(tmp_path / "coarse", dataset="hmdb51", stride=3)
+    with pytest.raises(ValueError, match="coarse is hmdb51, stride 3"):
+        row_runs("table-1-vp-hmdb51-ours", coarse, None, tmp_path, OPTIONS)
+    with pytest.raises(ValueError, match="table-3-pa-hmdb51-raw needs --train-data: hmdb51, ingested"):
+        row_runs("table-3-pa-hmdb51-raw", ingested["pa-hmdb51"], None, tmp_path, OPTIONS)
+    with pytest.raises(ValueError, match="trains on --data alone: leave --train-data out"):
+        row_runs("table-1-vp-hmdb51-ours", ingested["hmdb51"], ingested["ucf101"], tmp_path, OPTIONS)
+    with pytest.raises(ValueError, match="there is no row 'table-9'; there are: table-1-vp-hmdb51-raw, "):
+        row_runs("table-9", ingested["hmdb51"], None, tmp_path, OPTIONS)
