@@ -95,6 +95,17 @@ def test_a_faulty_row_is_one_error_with_its_line(tmp_path: Path, row: str, words
         load(write(tmp_path, [row]))
 
 
+def test_an_unknown_category_and_one_without_tags_are_named(tmp_path: Path) -> None:
+    path = write(tmp_path, ROWS) / "HVU_Tags_Categories_V1.0.csv"
+    whole = path.read_text()
+    path.write_text(whole.replace("park,scene", "park,Scene"))
+    with pytest.raises(ManifestError, match=r"V1\.0\.csv:6: the category of park must be one of .*, got 'Scene'"):
+        load(tmp_path)
+    path.write_text(whole.replace("park,scene\n", ""))
+    with pytest.raises(ManifestError, match=r"HVU_Tags_Categories_V1\.0 must hold tags of the category scene"):
+        load(tmp_path)
+
+
 def test_missing_files_and_tags_listed_twice_are_named(tmp_path: Path) -> None:
     folder = write(tmp_path, ROWS)
     with (folder / "HVU_Tags_Categories_V1.0.csv").open("a") as file:

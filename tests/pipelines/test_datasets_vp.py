@@ -181,7 +181,17 @@ HMDB51_FAULTS: list[tuple[Callable[[Path], object], str]] = [
     ),
     (
         lambda f: write_vp_labels(f / "vp/hmdb51_privacy_attribute_label.pickle", {"wave/x1.mp4": [0, 1]}),
-        r"shapes \[\(1, 2\)\], not \(1, 5\)",
+        r"label\.pickle, wave/x1\.mp4: expected an array of 1 x 5 integers, got array\(\[\[0, 1\]\]\)",
+    ),
+    (
+        lambda f: (f / "vp/hmdb51_privacy_attribute_label.pickle").write_bytes(
+            pickle.dumps({"wave/x1.mp4": np.zeros((1, 5), int), "clap/a.mp4": [[0, 1], [1]]})
+        ),
+        r"label\.pickle, clap/a\.mp4: expected an array of 1 x 5 integers, got \[\[0, 1\], \[1\]\]",
+    ),
+    (
+        lambda f: (f / "splits/juggle_test_split2.txt").write_text("a.avi 1 \n"),
+        r"juggle_test_split2\.txt: juggle is none of the 2 actions that have a \*_test_split1\.txt",
     ),
 ]
 
@@ -195,6 +205,7 @@ def test_faulty_hmdb51_files_are_one_error_with_the_place(
         load("hmdb51", tmp_path)
 
 
+UCF101_LABELS = "ucf101_privacy_attribute_label.pickle"
 UCF101_FAULTS: list[tuple[Callable[[Path], object], str]] = [
     (
         lambda f: replace(f / "trainlist02.txt", "Archery/", "Bowling/"),
@@ -214,6 +225,18 @@ UCF101_FAULTS: list[tuple[Callable[[Path], object], str]] = [
     ),
     (lambda f: replace(f / "classInd.txt", "2 ", "3 "), r"classInd\.txt:2: expected `2 NewAction`"),
     (lambda f: (f / "testlist02.txt").unlink(), r"holds a file named testlist02\.txt"),
+    (
+        lambda f: write_vp_labels(f / UCF101_LABELS, {"Archery/v_Archery_g01_c01.mp4": [0, 1, 0, -1, 0]}),
+        r"ucf101_privacy_attribute_label\.pickle, Archery/v_Archery_g01_c01\.mp4: labels must be 0 or 1, got",
+    ),
+    (
+        lambda f: write_vp_labels(f / UCF101_LABELS, {"Archery/v_Archery_g01_c01.mp4": [0, 1, 0, 0]}),
+        r"ucf101_.*\.pickle, Archery/v_Archery_g01_c01\.mp4: expected an array of 1 x 5 integers",
+    ),
+    (
+        lambda f: write_vp_labels(f / UCF101_LABELS, {"Archery/v_Archery_g01_c01.mp4": [0, 1, 0, 0, 1]}),
+        r"ucf101_.*\.pickle: no labels for Archery/v_Archery_g02_c01\.avi, which the split files list",
+    ),
 ]
 
 

@@ -41,10 +41,14 @@ def _read_split(annotations: Annotations, number: int) -> dict[str, str]:
 
 
 def _files_of(annotations: Annotations, number: int) -> Sequence[Path]:
-    """A split's files; those of split 1 say which actions there are."""
-    first = annotations.ending(split_file_end(SPLIT_NUMBERS[0]))
-    actions = [file.name.removesuffix(split_file_end(SPLIT_NUMBERS[0])) for file in first]
-    return [annotations.file(action + split_file_end(number)) for action in actions]
+    """A split's files; those of split 1 say which actions there are. Raises: ManifestError: one too few or many."""
+    first, end = split_file_end(SPLIT_NUMBERS[0]), split_file_end(number)
+    wanted = [file.name.removesuffix(first) + end for file in annotations.ending(first)]
+    for file in annotations.ending(end):
+        if file.name not in wanted:
+            action = file.name.removesuffix(end)
+            raise ManifestError(f"{file}: {action} is none of the {len(wanted)} actions that have a *{first}")
+    return [annotations.file(name) for name in wanted]
 
 
 def _check_agreement(splits: Sequence[dict[str, str]]) -> None:

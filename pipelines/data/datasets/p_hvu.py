@@ -10,6 +10,7 @@ LISTS = {"train": "HVU_Train_V1.0", "test": "HVU_Val_V1.0"}
 CATEGORY_COLUMNS = ("Tag", "Category")
 LIST_COLUMNS = ("Tags", "youtube_id", "time_start", "time_end")
 PRIVATE = ("object", "scene")
+KINDS = ("action", *PRIVATE, "event", "attribute", "concept")
 
 
 def load(sources: Sources) -> Manifest:
@@ -52,7 +53,12 @@ def _read_categories(annotations: Annotations) -> dict[str, str]:
     for place, (tag, kind) in read_table(annotations, CATEGORIES, CATEGORY_COLUMNS):
         if tag in kinds:
             raise ManifestError(f"{place}: the tag {tag} is already listed as {kinds[tag]}")
+        if kind not in KINDS:
+            raise ManifestError(f"{place}: the category of {tag} must be one of {', '.join(KINDS)}, got {kind!r}")
         kinds[tag] = kind
+    for kind in ("action", *PRIVATE):
+        if kind not in kinds.values():
+            raise ManifestError(f"{CATEGORIES} must hold tags of the category {kind}, it holds none")
     return kinds
 
 

@@ -1,7 +1,6 @@
 """The privacy labels of VP-HMDB51 and VP-UCF101: a pickle, read without running it."""
 
 import pickle
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ def load_label_pickle(path: Path, attributes: int) -> Mapping[str, NDArray[np.in
     """Published privacy labels: a pickled dict from `action/NAME.mp4` to an integer array (1, attributes).
 
     Nothing but dicts, strings and numpy arrays is unpickled: a pickle can otherwise run any program.
-    Raises: ManifestError: missing, not such a pickle, or it asks for anything else.
+    Raises: ManifestError: missing, not such a pickle, it asks for anything else, or a video has other attributes.
     """
     try:
         with path.open("rb") as file:
@@ -44,9 +43,9 @@ def load_label_pickle(path: Path, attributes: int) -> Mapping[str, NDArray[np.in
         raise ManifestError(f"{path} cannot be read as privacy labels: {error}") from error
     if not isinstance(labels, dict) or not all(isinstance(key, str) for key in labels):
         raise ManifestError(f"{path} holds a {type(labels).__name__}, not a dict of privacy labels by video name")
-    shapes = Counter(np.shape(label) for label in labels.values())
-    if set(shapes) - {(1, attributes)}:
-        raise ManifestError(f"{path} holds labels of shapes {sorted(shapes)}, not (1, {attributes})")
+    for key, label in labels.items():
+        if not isinstance(label, np.ndarray) or label.shape != (1, attributes) or label.dtype.kind not in "bui":
+            raise ManifestError(f"{path}, {key}: expected an array of 1 x {attributes} integers, got {label!r}")
     return labels
 
 
@@ -62,7 +61,7 @@ class VPLabels:
         own = [columns.index(name) for name in VP_LABEL_ORDER]
         self._labels: dict[str, bytes] = {}
         for key, label in load_label_pickle(path, len(columns)).items():
-            values = np.asarray(label)[0].tolist()
+            values = label[0].tolist()
             if not all(value in (0, 1) for value in values):
                 raise ManifestError(f"{path}, {key}: labels must be 0 or 1, got {values}")
             if self._key(key) in self._labels:
