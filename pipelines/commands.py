@@ -86,6 +86,7 @@ class EvaluateOptions:
     views: TestViewsConfig
     deploy_keep_ratio: float  # share of tubelets kept by each stage at deployment; by default the trained one
     whitened_components: int  # principal components that the whitened attacker sees
+    f1_threshold: float  # probability from which an attribute counts as read; public code's raw logit of .5 is .622
     label: str  # name of the row in tables; by default the anonymizer's
     seed: int  # of the recognizers' weights, the order of the clips and their augmentation
     split: int  # official split of the data set, from 1

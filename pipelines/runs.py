@@ -54,6 +54,7 @@ class RunConfig:
     anonymizer: AnonymizerName = "stprivacy"
     deploy_keep_ratio: float = 0.7
     whitened_components: int = 128
+    f1_threshold: float = 0.5
     model: ModelConfig = field(default_factory=ModelConfig)
     recognizer: RecognizerConfig = field(default_factory=RecognizerConfig)
     losses: LossConfig = field(default_factory=LossConfig)
@@ -66,6 +67,8 @@ class RunConfig:
         check_keep_ratio(self.deploy_keep_ratio)
         if self.whitened_components < 1:
             raise ValueError(f"whitened_components must be positive, got {self.whitened_components}")
+        if not 0 < self.f1_threshold < 1:
+            raise ValueError(f"f1_threshold must be a probability in (0, 1), got {self.f1_threshold}")
         if self.split < 1:
             raise ValueError(f"split must be 1 or more, got {self.split}")
         if self.prefetch_batches < 0:

@@ -24,6 +24,7 @@ from stprivacy.phases.context import PhaseContext
 from stprivacy.phases.evaluate import evaluate, evaluate_apart
 from stprivacy.phases.initialize import initialize
 from stprivacy.phases.loop import Training
+from stprivacy.phases.predictions import Scoring
 
 Result = dict[str, float | str]
 
@@ -84,8 +85,8 @@ def _evaluate(run: RunConfig, training: Training) -> Result:
     action = Recognizer(run.recognizer, run.model.clip, len(training.data.action_names))
     attackers = make_attackers(run, len(attributes))
     _pretrain({"action": action, **attackers}, run.recognizer, training)
-    groups = attribute_groups(run)
-    scores = evaluate(model, run.deploy_keep_ratio, action, attackers, training, groups)
+    scoring = Scoring(attribute_groups(run), run.f1_threshold)
+    scores = evaluate(model, run.deploy_keep_ratio, action, attackers, training, scoring)
     _tell_left_out(scores, training)
     return {"protocol": run.protocol} | scores
 
@@ -109,7 +110,8 @@ def _evaluate_frames(run: RunConfig, training: Training) -> Result:
     _pretrain({"action": action, **readers}, config, training)
     own = replace(training, data=data)
     apart = replace(training, data=actions, store=training.store.part("action"))
-    scores = evaluate_apart(model, run.deploy_keep_ratio, action, attackers, own, apart)
+    scoring = Scoring(f1_threshold=run.f1_threshold)
+    scores = evaluate_apart(model, run.deploy_keep_ratio, action, attackers, own, apart, scoring)
     return {"protocol": run.protocol, "action_dataset": actions.index.description.dataset} | scores
 
 

@@ -15,7 +15,7 @@ from stprivacy.noise import ClipNoise
 from stprivacy.phases.context import Batch
 from stprivacy.phases.learner import Learner
 from stprivacy.phases.loop import PhaseLoop, Training
-from stprivacy.phases.predictions import NO_GROUPS, Groups, Readers
+from stprivacy.phases.predictions import Readers, Scoring
 
 ACTION = "action"
 WHITENING_CLIPS = 512
@@ -92,17 +92,14 @@ def evaluate(
     action_recognizer: Recognizer,
     attackers: Mapping[str, Reader],
     training: Training,
-    groups: Groups = NO_GROUPS,
+    scoring: Scoring = Scoring(),
 ) -> dict[str, float | str]:
-    """Run phase 3 against a frozen anonymizer in evaluation mode; gives back flat metrics with intervals and floors.
-
-    `groups` of attributes, each by its columns, are scored instead of single attributes.
-    """
+    """Run phase 3 against a frozen anonymizer in evaluation mode; gives back flat metrics with intervals and floors."""
     _freeze(anonymizer, training)
     recognizers = {ACTION: action_recognizer, **attackers}
     phase = EvaluationPhase("evaluate", anonymizer, keep_ratio, recognizers, training)
     phase.train()
-    return _test(Readers(phase.learners[0], phase.learners[1:], phase.transform), training, groups)
+    return _test(Readers(phase.learners[0], phase.learners[1:], phase.transform), training, scoring)
 
 
 def evaluate_apart(
@@ -112,6 +109,7 @@ def evaluate_apart(
     attackers: Mapping[str, Reader],
     training: Training,
     action_training: Training,
+    scoring: Scoring = Scoring(),
 ) -> dict[str, float | str]:
     """The same with an action recognizer that is trained on data of its own (Section 4.7).
 
@@ -122,7 +120,7 @@ def evaluate_apart(
     attacks = EvaluationPhase("evaluate", anonymizer, keep_ratio, attackers, training)
     action.train()
     attacks.train()
-    return _test(Readers(action.learners[0], attacks.learners, attacks.transform), training, NO_GROUPS)
+    return _test(Readers(action.learners[0], attacks.learners, attacks.transform), training, scoring)
 
 
 def _freeze(anonymizer: Anonymizer, training: Training) -> None:
@@ -130,7 +128,7 @@ def _freeze(anonymizer: Anonymizer, training: Training) -> None:
         anonymizer.eval().requires_grad_(False).to(training.context.device)
 
 
-def _test(readers: Readers, training: Training, groups: Groups) -> dict[str, float | str]:
+def _test(readers: Readers, training: Training, scoring: Scoring) -> dict[str, float | str]:
     batch_videos = max(training.settings.batch_size // 8, 1)
     predictions = readers.predict(training.data, training.context, batch_videos)
-    return predictions.scores(list(training.data.attribute_names), groups, training.seed)
+    return predictions.scores(list(training.data.attribute_names), scoring, training.seed)

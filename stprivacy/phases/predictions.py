@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from einops import rearrange, reduce
@@ -14,8 +14,17 @@ from stprivacy.metrics import action_scores, group_scores, privacy_scores
 from stprivacy.phases.context import Batch, ClipSource, PhaseContext, TestBatch
 from stprivacy.phases.learner import Learner
 
-Groups = Mapping[str, Sequence[int]]
-NO_GROUPS: Groups = MappingProxyType({})
+
+@dataclass(frozen=True)
+class Scoring:
+    """How privacy is scored.
+
+    Instead of single attributes `groups` of them, each by its columns, if there are any; an attribute counts as read
+    from the probability `f1_threshold` on.
+    """
+
+    groups: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    f1_threshold: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -32,16 +41,14 @@ class Predictions:
     privacy: Tensor
     attacks: dict[str, Tensor]
 
-    def scores(self, attribute_names: Sequence[str], groups: Groups, seed: int) -> dict[str, float | str]:
-        """Flat metrics: action, and the privacy of the strongest attacker (highest test cMAP) and of each one.
-
-        With `groups` of attributes, each by its columns: the cMAP of each group instead of each attribute's AP.
-        """
+    def scores(self, attribute_names: Sequence[str], scoring: "Scoring", seed: int) -> dict[str, float | str]:
+        """Flat metrics: action, and the privacy of the strongest attacker (highest test cMAP) and of each one."""
         flat: dict[str, float | str] = dict(action_scores(self.action_probabilities, self.action, seed=seed))
+        how: dict[str, Any] = {"seed": seed, "f1_threshold": scoring.f1_threshold}
         attacks = {
-            name: group_scores(probabilities, self.privacy, groups, seed=seed)
-            if groups
-            else privacy_scores(probabilities, self.privacy, attribute_names, seed=seed, video=self.video)
+            name: group_scores(probabilities, self.privacy, scoring.groups, **how)
+            if scoring.groups
+            else privacy_scores(probabilities, self.privacy, attribute_names, video=self.video, **how)
             for name, probabilities in self.attacks.items()
         }
         strongest = max(attacks, key=lambda name: attacks[name]["privacy_cmap"])

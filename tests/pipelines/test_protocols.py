@@ -158,6 +158,14 @@ def test_action_data_belong_to_frame_level_alone(data: Path, protocol: ProtocolN
         check_protocol(evaluation(data, protocol, action_data=action_data))
 
 
+def test_the_f1_threshold_is_a_setting(data: Path, tmp_path: Path) -> None:
+    """After one step all probabilities lie near a half."""
+    always, never = (do_run(evaluation(data, "known", f1_threshold=x), tmp_path / str(x)) for x in (0.001, 0.999))
+    assert always["privacy_f1"] == pytest.approx(always["floor_privacy_f1"])
+    assert never["privacy_f1"] == 0
+    assert never["privacy_cmap"] == always["privacy_cmap"]
+
+
 def test_fapder_takes_the_five_attributes_of_appearance(data: Path, tmp_path: Path) -> None:
     faces = write_tiny_dataset(tmp_path / "faces", 12, 8, attribute_names=ATTRIBUTE_NAMES)
     scores = do_run(evaluation(faces, "fapder"), tmp_path / "evaluate")

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from pipelines import demo
 from pipelines.ablations import ABLATIONS
+from pipelines.data.datasets.synth import SynthSettings
+from pipelines.progress import Progress
 from pipelines.recipes import RECIPES, describe_recipes
 from pipelines.runs import PROTOCOLS, PhaseName
 from stprivacy.config import TestViewsConfig
 from tests.run_fixtures import do_run
-from tests.shard_fixtures import write_tiny_dataset
 
 USUAL = {"keep_ratio": 0.7, "deploy_keep_ratio": 0.7, "tubelet_frames": 2, "lambda_action": 0.5, "lambda_privacy": 0.5}
 # What the runs of an ablation report of themselves where it differs from that.
@@ -26,8 +28,11 @@ CHANGED: dict[str, dict[str, float]] = {
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_dataset(tmp_path_factory.mktemp("data"), videos=16, test_videos=8)
+def data(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few videos of the demo's."""
+    settings = SynthSettings("a", train_videos=16, test_videos=16)
+    with Progress(quiet=True) as progress:
+        return demo.prepare_data(tmp_path_factory.mktemp("demo"), settings, RECIPES["demo"](), 2, progress)
 
 
 def do(phase: PhaseName, recipe: str, data: Path, folder: Path, source: Path | None = None) -> dict[str, Any]:
