@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import median
 
 import torch
 import torch.nn.functional as F
@@ -76,18 +77,23 @@ def main() -> None:
     torch.set_num_threads(1)
     cpu = torch.device("cpu")
     inputs = make_inputs(cpu, torch.float32)
-    print(f"{machine_line('torch')}; one thread, float32, median of {REPEATS}")
+    print(f"{machine_line('torch')}; one thread, float32, median of {REPEATS}, in turns")
     print(f"{CLIPS} clips, {HEADS} heads, {TOKENS} tokens of {WIDTH}, {KEPT:.0%} kept\n")
     print(
         "| | forward, ms | forward + backward, ms | of plain | of the transcription | peak MiB | of the transcription |"
     )
     print("|---|---|---|---|---|---|---|")
-    rows: dict[str, tuple[float, float, float]] = {}
-    with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in WAYS}
+    for _ in range(REPEATS):  # in turns: what else the machine does falls on all of them
         for name, attention in WAYS.items():
-            forward = median_seconds(partial(attention, *inputs), REPEATS, cpu, warm_up=2)
-            both = median_seconds(partial(forward_and_backward, attention, inputs), REPEATS, cpu, warm_up=2)
-            rows[name] = forward, both, pool.apply(peak_mib, (name,))
+            passes = partial(attention, *inputs), partial(forward_and_backward, attention, inputs)
+            forward, both = (median_seconds(run, 1, cpu) for run in passes)
+            times[name].append((forward, both))
+    with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        rows = {
+            name: (*map(median, zip(*seconds, strict=True)), pool.apply(peak_mib, (name,)))
+            for name, seconds in times.items()
+        }
     plain, direct = (rows[name] for name in list(WAYS)[:2])
     for name, (forward, both, peak) in rows.items():
         print(

@@ -6,12 +6,12 @@ from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor
 
 from stprivacy.config import MaskGradient
 
-# What a score of a pruned key may exceed log Z by: its exp, times anything of normal size, is finite in float32.
+# How far a score may lie from log Z or from its row's largest. Above, where only pruned keys are, its exp times
+# anything of normal size is still finite in float32; below, it is nothing beside 1, and not yet denormal: that is slow.
 _LARGEST_GAP = 60.0
 # On a CPU, [n n] tensors of so many bytes stay in its cache; on a GPU, few large kernels are faster.
 _CPU_PART_BYTES = 5 * 2**18
@@ -43,19 +43,20 @@ class _MaskedAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, keep: Tensor, bounded: bool) -> Tensor:
-        outs, log_zs = [], []
-        for q_, k_, v_, keep_ in _parts(q * q.shape[-1] ** -0.5, k, v, _per_head(keep, q)):
-            scores = _product(q_, k_)  # Eq 8
-            own = _diagonal(scores)  # what a token is to itself is never hidden
-            hidden = torch.zeros_like(own).masked_fill_(keep_ == 0, -torch.inf).unsqueeze(-2)
-            top = (scores + hidden).amax(-1).maximum(own).unsqueeze(-1)
-            # A pruned key may lie far above the kept ones; its exp must stay finite to vanish when multiplied by 0.
-            weights = _masked(scores.sub_(top).clamp_(max=_LARGEST_GAP).exp_(), keep_)  # M of Eq 9
+        out, log_z = _empty_like(v), q.new_empty(q.shape[:-1], dtype=_wide(q))
+        hidden = torch.zeros_like(keep, dtype=log_z.dtype).masked_fill_(keep == 0, -torch.inf)
+        masks = _per_head(keep, q), _per_head(hidden, q)
+        for q_, k_, v_, keep_, hidden_, out_, log_z_, scores in _parts(1, q, k, v, *masks, out, log_z):
+            _product(_scaled(q_, out=out_), k_, out=scores)  # Eq 8
+            own = _diagonal(scores).clone()  # what a token is to itself is never hidden
+            top = scores.add_(hidden_.unsqueeze(-2)).amax(-1).maximum(own)
+            # A pruned key may lie far above the kept ones: it is hidden before exp could overflow, and exactly 0 after.
+            weights = scores.sub_(top.unsqueeze(-1)).clamp_(min=-_LARGEST_GAP).exp_().mul_(keep_.unsqueeze(-2))
+            _diagonal(weights).copy_((own - top).exp_())  # M of Eq 9
             total = weights.sum(-1, keepdim=True)
-            outs.append((weights.to(v.dtype) @ v_).div_(total))  # Eq 10
-            log_zs.append((top + total.log()).squeeze(-1))
-        out = rearrange(torch.cat(outs), "(b h) n d -> b h n d", h=q.shape[1])
-        ctx.save_for_backward(q, k, v, keep, rearrange(torch.cat(log_zs), "(b h) n -> b h n", h=q.shape[1]), out)
+            torch.bmm(weights.to(v.dtype), v_, out=out_).div_(total)  # Eq 10
+            log_z_.copy_(top + total.squeeze(-1).log())
+        ctx.save_for_backward(q, k, v, keep, log_z, out)
         ctx.bounded = bounded
         return out
 
@@ -63,34 +64,37 @@ class _MaskedAttention(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
         q, k, v, keep, log_z, out = ctx.saved_tensors
-        grads = [
-            _gradients(*part, bounded=ctx.bounded)
-            for part in _parts(q * q.shape[-1] ** -0.5, k, v, _per_head(keep, q), log_z, out, grad_out)
-        ]
-        grad_q, grad_k, grad_v, grad_mask = (
-            rearrange(torch.cat(parts), "(b h) ... -> b h ...", h=q.shape[1]) for parts in zip(*grads, strict=True)
-        )
+        grad_q, grad_k, grad_v, grad_mask = (_empty_like(x) for x in (q, k, v, log_z))
+        given, wanted = (q, k, v, _per_head(keep, q), log_z, out, grad_out), (grad_q, grad_k, grad_v, grad_mask)
+        for part in _parts(3 if ctx.bounded else 2, *given, *wanted):
+            _write_gradients(part[:7], part[7:11], part[11:])
         grad_keep = grad_mask.sum(1)
         if ctx.bounded:
             grad_keep = grad_keep * (keep.sum(-1, keepdim=True) > 1)
-        return grad_q * q.shape[-1] ** -0.5, grad_k, grad_v, grad_keep.to(keep.dtype), None
+        return grad_q, grad_k, grad_v, grad_keep.to(keep.dtype), None
 
 
-def _gradients(
-    q: Tensor, k: Tensor, v: Tensor, keep: Tensor, log_z: Tensor, out: Tensor, grad: Tensor, *, bounded: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients for q (already scaled), k and v [r n d] and for the mask's columns [r n], of r heads."""
+def _write_gradients(given: tuple[Tensor, ...], wanted: tuple[Tensor, ...], buffers: tuple[Tensor, ...]) -> None:
+    """Gradients of r heads.
+
+    Args: given: q, k, v [r n d], keep, log Z [r n], O and its gradient [r n d]; wanted: where the gradients for q, k, v
+    [r n d] and for the mask's columns [r n] go; buffers: two [r n n], a third for the bounded gradient of the mask.
+    """
+    (q, k, v, keep, log_z, out, grad), (grad_q, grad_k, grad_v, grad_mask) = given, wanted
+    weight, worth, *third = buffers
     # Of every key, pruned or not: exp(S_ij) / Z_i, and what a unit of attention on j is worth to i.
-    weight = _product(q, k).sub_(log_z.unsqueeze(-1)).clamp_(max=_LARGEST_GAP).exp_()
-    worth = _product(grad, v).sub_((grad * out).sum(-1, keepdim=True))
+    _product(_scaled(q, out=grad_q), k, out=weight).sub_(log_z.unsqueeze(-1)).clamp_(-_LARGEST_GAP, _LARGEST_GAP).exp_()
+    _product(grad, v, out=worth).sub_(torch.mul(grad, out, out=grad_v).sum(-1, keepdim=True))
     gain = worth.mul_(weight)
     # dL/dM_j sums exp(S_ij) / Z_i * worth over i != j: M_jj is constant (Eq 9).
-    grad_mask = gain.sum(-2) - _diagonal(gain)
-    if bounded:
-        restored = gain / (weight + 1.0)
-        grad_mask = torch.where(keep == 0, restored.sum(-2) - _diagonal(restored), grad_mask)
+    torch.sum(gain, -2, out=grad_mask).sub_(_diagonal(gain))
+    for restored in third:  # bounded
+        torch.div(gain, torch.add(weight, 1.0, out=restored), out=restored)
+        grad_mask.copy_(torch.where(keep == 0, restored.sum(-2) - _diagonal(restored), grad_mask))
     attention, grad_scores = (_masked(x, keep).to(q.dtype) for x in (weight, gain))
-    return grad_scores @ k, grad_scores.transpose(-2, -1) @ q, attention.transpose(-2, -1) @ grad, grad_mask
+    torch.bmm(attention.transpose(-2, -1), grad, out=grad_v)
+    torch.bmm(grad_scores.transpose(-2, -1), grad_q, out=grad_k)  # with the scaled q that lies there so far
+    _scaled(torch.bmm(grad_scores, k, out=grad_q), out=grad_q)
 
 
 def _masked(x: Tensor, keep: Tensor) -> Tensor:
@@ -100,10 +104,15 @@ def _masked(x: Tensor, keep: Tensor) -> Tensor:
     return x
 
 
-def _product(a: Tensor, b: Tensor) -> Tensor:
-    """Products of all rows of a with all rows of b, in float32 (float64 stays): [r n d], [r n d] -> [r n n]."""
-    product = a @ b.transpose(-2, -1)
-    return product if product.dtype == torch.float64 else product.float()
+def _product(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
+    """Products of all rows of a with all rows of b: [r n d], [r n d] -> [r n n], which may be of a wider type."""
+    if a.dtype == out.dtype:
+        return torch.bmm(a, b.transpose(-2, -1), out=out)
+    return out.copy_(a @ b.transpose(-2, -1))
+
+
+def _scaled(x: Tensor, out: Tensor) -> Tensor:
+    return torch.mul(x, x.shape[-1] ** -0.5, out=out)
 
 
 def _diagonal(x: Tensor) -> Tensor:
@@ -115,12 +124,25 @@ def _per_head(keep: Tensor, q: Tensor) -> Tensor:
     return keep.unsqueeze(1).expand(-1, q.shape[1], -1)
 
 
-def _parts(q: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Tensors [b h ...] as [r ...], some heads at a time."""
+def _empty_like(x: Tensor) -> Tensor:
+    """Contiguous, so that its heads can be written one part after another."""
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
+
+
+def _wide(x: Tensor) -> torch.dtype:
+    """The type of scores: float32, or float64 where x is."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def _parts(buffers: int, q: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Tensors [b h ...] as [r ...], some heads at a time, and so many buffers [r n n].
+
+    The buffers are the same memory for every part: fresh memory would cost a CPU as much as the products themselves.
+    """
     rows, tokens = q.shape[0] * q.shape[1], q.shape[2]
     size = math.ceil(rows / _LEAST_PARTS)
     if q.device.type == "cpu" and not torch.compiler.is_compiling():  # which would unroll the loop
         size = min(size, max(_CPU_PART_BYTES // (4 * tokens**2), 1))
-    flat = [x.flatten(0, 1) for x in (q, *others)]
-    for first in range(0, rows, size):
-        yield tuple(x[first : first + size] for x in flat)
+    room = [q.new_empty(size, tokens, tokens, dtype=_wide(q)) for _ in range(buffers)]
+    for part in zip(*(torch.split(x.flatten(0, 1), size) for x in (q, *others)), strict=True):
+        yield (*part, *(x[: len(part[0])] for x in room))
