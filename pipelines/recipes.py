@@ -69,16 +69,17 @@ def paper() -> Recipe:
 
     Command: python jobs/init.py --recipe paper --use-gpu. For GPUs: a step takes seconds on two CPU cores.
 
-    All networks start from timm's deit_small_patch16_224, which needs network: elsewhere give a .safetensors file, or
-    '' to start from scratch, as --model.pretrained (jobs/init.py) and --recognizer.pretrained (jobs/adv.py,
-    jobs/evaluate.py). Which weights the paper took, and how it tuned them, is unpublished. In phase 1 this follows
-    DynamicViT's practice: backbone at a hundredth of the predictors' rate, frozen for five epochs.
+    All networks start from timm's deit_small_patch16_224, which needs network: elsewhere give a .safetensors file
+    (with its pixel scale, unless it is ImageNet's as DeiT's is) or '' to start from scratch, as --model.pretrained
+    (jobs/init.py) and --recognizer.pretrained (jobs/adv.py, jobs/evaluate.py). Which weights the paper took, and how it
+    tuned them, is unpublished. In phase 1 this follows DynamicViT's practice: backbone at a hundredth of the
+    predictors' rate, frozen for five epochs.
     """
     base = RunConfig(
         phase="init",
         recipe="paper",
-        model=ModelConfig(pretrained="deit_small_patch16_224"),
-        recognizer=RecognizerConfig(pretrained="deit_small_patch16_224"),
+        model=ModelConfig(pretrained="deit_small_patch16_224", pretrained_pixels="imagenet"),
+        recognizer=RecognizerConfig(pretrained="deit_small_patch16_224", pretrained_pixels="imagenet"),
         train=PhaseConfig(amp=True),
         prefetch_batches=2,
     )

@@ -15,7 +15,7 @@ from pipelines.recipes import RECIPES, describe_recipes
 from pipelines.runs import RunConfig, make_request
 from pipelines.tables import STRIDES, TABLE_ROWS
 from pipelines.train.runs import RunRequest
-from stprivacy.config import PhaseConfig
+from stprivacy.config import PhaseConfig, PixelScale
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class RowOptions:
     compile: bool = False  # torch.compile of the Transformer layers
     max_steps: int = 0  # end each phase after so many steps; 0: after the paper's epochs
     pretrained: str = "deit_small_patch16_224"  # ViT to start from: a timm name, a .safetensors file, '' for none
+    pretrained_pixels: PixelScale = "imagenet"  # a file's mean and std: ImageNet's, as DeiT's, or .5 and .5
     seed: int = 0  # of weights, order of the clips, augmentation and mask noise
     split: int = 1  # official split of the data set, from 1
 
@@ -35,9 +36,10 @@ class RowOptions:
         """A phase of the paper with these settings."""
         own = ("batch_size", "accumulate_steps", "amp", "compile", "max_steps")
         train: PhaseConfig = replace(run.train, **{name: getattr(self, name) for name in own})
-        model = whole_path(replace(run.model, pretrained=self.pretrained))
-        recognizer = whole_path(replace(run.recognizer, pretrained=self.pretrained))
-        return replace(run, train=train, model=model, recognizer=recognizer, seed=self.seed, split=self.split)
+        model = replace(run.model, pretrained=self.pretrained, pretrained_pixels=self.pretrained_pixels)
+        recognizer = replace(run.recognizer, pretrained=self.pretrained, pretrained_pixels=self.pretrained_pixels)
+        run = replace(run, train=train, model=whole_path(model), recognizer=whole_path(recognizer))
+        return replace(run, seed=self.seed, split=self.split)
 
 
 def row_command() -> None:

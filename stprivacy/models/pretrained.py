@@ -42,6 +42,7 @@ class Pixels:
     std: tuple[float, ...]
 
 
+_EXAMPLE = "deit_small_patch16_224"
 PIXELS: dict[PixelScale, Pixels] = {
     "half": Pixels((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "imagenet": Pixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -97,12 +98,13 @@ def load_pretrained_weights(source: str) -> dict[str, Tensor]:
     except Exception as error:  # what timm's download raises is up to its HTTP client
         reason = " ".join(str(error).split()) or type(error).__name__
         kind = "file" if _is_file(source) else "timm model"
+        example = _EXAMPLE if _is_file(source) else source
         raise ValueError(
             f"pretrained {kind} {source!r} cannot be loaded: {reason[:300]}. Pass a local file in timm's format: "
-            "--model.pretrained FILE.safetensors, or --recognizer.pretrained; '' starts from scratch. Where there is "
-            "network, make one with: "
+            "--model.pretrained FILE.safetensors, or --recognizer.pretrained (jobs/paper.py: --pretrained); '' starts "
+            "from scratch. Where there is network, make one with: "
             'python -c "import timm, safetensors.torch as s; s.save_file(timm.create_model('
-            "'vit_small_patch16_224', pretrained=True).state_dict(), 'FILE.safetensors')\""
+            f"'{example}', pretrained=True).state_dict(), 'FILE.safetensors')\""
         ) from None
     return weights
 
