@@ -105,6 +105,7 @@ class RunConfig:
             "label": self.label or self.anonymizer,
             "keep_ratio": self.model.keep_ratio,
             "deploy_keep_ratio": self.deploy_keep_ratio,
+            "region": self.region,
             "lambda_action": self.losses.lambda_action,
             "lambda_privacy": self.losses.lambda_privacy,
             "tubelet_frames": self.model.clip.tubelet_frames,

@@ -35,8 +35,9 @@ def execute(config: dict[str, Any], folder: Path, context: PhaseContext, store: 
     data = _open(run, Path(run.data), context)
     # New weights are drawn from torch's own generator: the same ones on every worker and on every restart.
     torch.manual_seed(derived_seed(run.seed, run.phase, "weights"))
-    missed = _without_person(run, data, context) if run.needs_person else {}
-    scores = _PHASES[run.phase](run, Training(data, run.train, context, store, run.seed))
+    training = Training(data, run.train, context, store, run.seed)
+    missed = _without_person(run, data, training) if run.needs_person else {}
+    scores = _PHASES[run.phase](run, training)
     about = {"dataset": data.index.description.dataset, "data_fingerprint": data.fingerprint}
     return run.parameters() | about | {"world_size": context.world_size} | missed | scores
 
@@ -60,11 +61,11 @@ def _open(run: RunConfig, folder: Path, context: PhaseContext, **options: Any) -
     )
 
 
-def _without_person(run: RunConfig, data: ParquetClips, context: PhaseContext) -> Result:
+def _without_person(run: RunConfig, data: ParquetClips, training: Training) -> Result:
     """Count, and tell, the test videos that the anonymizer leaves as they are, as no person was found in them."""
     missed = data.test_videos_without_person()
-    if missed:
-        context.tell(
+    if missed and training.store.empty:  # a run that goes on has told
+        training.context.tell(
             f"no person was found in {missed} of {data.test_size()} test videos: {run.anonymizer} leaves them as they "
             "are (clips_without_person in result.json). With --region frame it would not"
         )
