@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 import tyro
 
 from pipelines import cluster
+from pipelines.data.index import VideoIndex
 from pipelines.progress import Progress
 from pipelines.protocols import check_protocol
 from pipelines.recipes import RECIPES, describe_recipes
@@ -17,7 +18,7 @@ from pipelines.runs import PhaseName, ProtocolName, RunConfig, make_request, rea
 from pipelines.tracking import Tracker, default_tracking_uri
 from pipelines.train.launch import launch
 from pipelines.train.runs import RunRequest
-from stprivacy.anonymizers import AnonymizerName
+from stprivacy.anonymizers import AnonymizerName, Region, ResizeMode
 from stprivacy.config import (
     AugmentConfig,
     LossConfig,
@@ -77,7 +78,9 @@ class AdversarialOptions:
 class EvaluateOptions:
     """What decides an evaluation, besides the anonymizer."""
 
-    anonymizer: AnonymizerName
+    anonymizer: AnonymizerName  # --list tells what each does
+    region: Region  # what blackening and blurs obscure: person boxes, which the data set must have, or the whole frame
+    resize_mode: ResizeMode  # of downsampling, down and back up
     protocol: ProtocolName  # --list tells what each takes
     action_data: str  # frame-level: ingested data set that the action recognizer is trained on (HMDB51)
     recognizer: RecognizerConfig
@@ -180,6 +183,8 @@ def _configured(base: RunConfig, arguments: Any) -> RunConfig:
         raise ValueError("--anonymizer stprivacy needs --from: the folder of its run. For no transformation: raw")
     if run.phase == "evaluate" and run.anonymizer != "stprivacy" and run.from_run:
         raise ValueError(f"--anonymizer {run.anonymizer} is not trained: leave --from out")
+    for folder in filter(None, (run.data, run.action_data) if run.needs_person else ()):
+        VideoIndex(Path(folder), person_regions=True)  # before workers start: raises where boxes are missing
     if run.phase == "evaluate":
         check_protocol(run)
     return run

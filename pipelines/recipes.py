@@ -10,6 +10,7 @@ from pipelines.ablations import ABLATIONS
 from pipelines.recipe import Recipe
 from pipelines.runs import PROTOCOLS, RunConfig
 from pipelines.tables import TABLE_ROWS
+from stprivacy.anonymizers import PURPOSES
 from stprivacy.config import (
     AugmentConfig,
     ClipConfig,
@@ -115,12 +116,19 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
 
 
 def describe_recipes() -> str:
-    """Name and purpose of every recipe, one below the other, and the protocols of evaluation."""
+    """Name and purpose of every recipe, one below the other, and the protocols and anonymizers of evaluation."""
     entries = [_entry(name, recipe) for name, recipe in _BASES.items()]
     entries += [_entry(", ".join(f"{base}-{name}" for base in _BASES), change) for name, change in ABLATIONS.items()]
     rows = [_entry(name, row) for name, row in TABLE_ROWS.items()]
     protocols = [f"{name}\n    {purpose}" for name, purpose in PROTOCOLS.items()]
-    return "\n".join([*entries, f"\n{_NOT_RUN}\n", *rows, "\nProtocols of jobs/evaluate.py:\n", *protocols])
+    anonymizers = [f"{name}\n    {purpose}" for name, purpose in PURPOSES.items()]
+    evaluation = [
+        "\nProtocols of jobs/evaluate.py:\n",
+        *protocols,
+        "\nAnonymizers of jobs/evaluate.py:\n",
+        *anonymizers,
+    ]
+    return "\n".join([*entries, f"\n{_NOT_RUN}\n", *rows, *evaluation])
 
 
 def _entry(names: str, function: Callable[..., Recipe]) -> str:

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipelines.train.runs import RunRequest
-from stprivacy.anonymizers import AnonymizerName, STPrivacy
+from stprivacy.anonymizers import (
+    AnonymizerName,
+    Region,
+    ResizeMode,
+    RivalOptions,
+    STPrivacy,
+    check_anonymizer,
+    needs_person,
+)
 from stprivacy.checkpoint import check_about, load_latest, load_weights
 from stprivacy.config import (
     AugmentConfig,
@@ -38,7 +46,8 @@ class RunConfig:
 
     `data` is the ingested data set, `split` the number of its official split, from 1, and `from_run` the run whose
     anonymizer this one starts from or tests. Videos of the data set `exclude`, if any, are not trained on. `protocol`
-    is that of an evaluation; frame-level trains its action recognizer on the data set `action_data`.
+    is that of an evaluation; frame-level trains its action recognizer on the data set `action_data`. `region` and
+    `resize_mode` are options of rivals (see RivalOptions).
     """
 
     phase: PhaseName
@@ -52,6 +61,8 @@ class RunConfig:
     seed: int = 0
     split: int = 1
     anonymizer: AnonymizerName = "stprivacy"
+    region: Region = "boxes"
+    resize_mode: ResizeMode = "bilinear"
     deploy_keep_ratio: float = 0.7
     whitened_components: int = 128
     f1_threshold: float = 0.5
@@ -64,6 +75,8 @@ class RunConfig:
     prefetch_batches: int = 0
 
     def __post_init__(self) -> None:
+        check_anonymizer(self.anonymizer)
+        self.rival()  # raises where an option is unknown
         check_keep_ratio(self.deploy_keep_ratio)
         if self.whitened_components < 1:
             raise ValueError(f"whitened_components must be positive, got {self.whitened_components}")
@@ -74,6 +87,15 @@ class RunConfig:
         if self.prefetch_batches < 0:
             raise ValueError(f"prefetch_batches must not be negative, got {self.prefetch_batches}")
 
+    def rival(self) -> RivalOptions:
+        """What an anonymizer that is not trained leaves open."""
+        return RivalOptions(self.region, self.resize_mode, self.seed)
+
+    @property
+    def needs_person(self) -> bool:
+        """Whether the data must tell where persons are."""
+        return self.phase == "evaluate" and needs_person(self.anonymizer, self.region)
+
     def parameters(self) -> dict[str, str | float]:
         """The flat parameters that MLflow and result.json show."""
         return {
@@ -83,6 +105,7 @@ class RunConfig:
             "label": self.label or self.anonymizer,
             "keep_ratio": self.model.keep_ratio,
             "deploy_keep_ratio": self.deploy_keep_ratio,
+            "region": self.region,
             "lambda_action": self.losses.lambda_action,
             "lambda_privacy": self.losses.lambda_privacy,
             "tubelet_frames": self.model.clip.tubelet_frames,

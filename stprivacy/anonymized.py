@@ -20,5 +20,10 @@ class Anonymized:
 class Anonymizer(Protocol):
     """Any module that maps video [b c t h w] to `Anonymized`; `keep_ratio` overrides its own where it has one."""
 
-    def __call__(self, video: Tensor, keep_ratio: float | None = None, noise: Noise = ...) -> Anonymized:
-        """Transform a batch; `noise` supplies the randomness of training."""
+    def __call__(
+        self, video: Tensor, keep_ratio: float | None = None, noise: Noise = ..., person: Tensor | None = None
+    ) -> Anonymized:
+        """Transform a batch.
+
+        `noise` supplies the randomness of training; person [b 1 t h w] is 1 where persons are, for those that need it.
+        """

@@ -1,6 +1,7 @@
 """From a decoded video to model input: clips in time, training augmentation, and the test views."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,17 @@ from torch import Tensor
 from stprivacy.config import AugmentConfig, ClipConfig, TestViewsConfig
 
 _CROP_TRIES = 10
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The part of a frame that a training clip shows, in the frame's pixels, and whether it is mirrored."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    mirrored: bool
 
 
 def normalize(clip: Tensor) -> Tensor:
@@ -77,6 +89,20 @@ def draw_crop(
     return (height - crop_height) // 2, (width - crop_width) // 2, max(crop_height, 1), max(crop_width, 1)
 
 
+def draw_cut(height: int, width: int, clip: ClipConfig, augment: AugmentConfig, generator: torch.Generator) -> Cut:
+    """A random crop and flip of a frame of height x width pixels."""
+    crop = draw_crop(height, width, clip, augment, generator)
+    return Cut(*crop, mirrored=_draw_between(0.0, 1.0, generator) < augment.flip_probability)
+
+
+def cut_clip(video: Tensor, start: int, clip: ClipConfig, cut: Cut) -> Tensor:
+    """The clip [c t h w] float32 from frame `start` on of a video [t h w c] uint8, every frame cut the same."""
+    frames = take_frames(video, start, clip.frames)
+    frames = frames[:, cut.top : cut.top + cut.height, cut.left : cut.left + cut.width]
+    frames = resize(frames, clip.height_px, clip.width_px)
+    return normalize(frames.flip(2) if cut.mirrored else frames)
+
+
 def train_clip(
     video: Tensor, start: int, clip: ClipConfig, augment: AugmentConfig, generator: torch.Generator
 ) -> Tensor:
@@ -84,11 +110,7 @@ def train_clip(
 
     Crop and flip are drawn from `generator` alone and are the same for all frames of the clip.
     """
-    frames = take_frames(video, start, clip.frames)
-    top, left, height, width = draw_crop(frames.shape[1], frames.shape[2], clip, augment, generator)
-    frames = resize(frames[:, top : top + height, left : left + width], clip.height_px, clip.width_px)
-    mirrored = _draw_between(0.0, 1.0, generator) < augment.flip_probability
-    return normalize(frames.flip(2) if mirrored else frames)
+    return cut_clip(video, start, clip, draw_cut(video.shape[1], video.shape[2], clip, augment, generator))
 
 
 def evaluation_views(video: Tensor, clip: ClipConfig, views: TestViewsConfig) -> Tensor:

@@ -6,7 +6,7 @@ the attributes, so that a small model can learn both.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +40,15 @@ def write_tiny_dataset(
     frame_labels: bool = False,
     dataset: str = "tiny",
     stride: int = 1,
+    person_boxes: Mapping[int, Any] = {},
 ) -> Path:
     """Write `videos` training and `test_videos` test videos of uint8 frames; give back the folder.
 
     `frames` may be a list of lengths, used in turn; `actions` names DIRECTIONS; up to 5 `attributes`;
     `extra_splits` adds one row each. Actions are balanced, attributes are independent coin flips. `second_split`
     names each row's part in a second official split; with `multi_label`, every second row shows all actions; with
-    `frame_labels`, the second half of each video draws its attributes anew, and every frame is labelled.
+    `frame_labels`, the second half of each video draws its attributes anew, and every frame is labelled. Boxes are the
+    square's, unless `person_boxes` has others for a row's number.
     """
     rng = np.random.default_rng(seed)
     lengths = [frames] if isinstance(frames, int) else list(frames)
@@ -58,6 +60,8 @@ def write_tiny_dataset(
     ]
     for row, part in zip(rows, second_split, strict=False):
         row["splits"].append(part)
+    for number, boxes in person_boxes.items():
+        rows[number]["person_boxes"] = boxes
     for row in rows[::2] if multi_label else []:
         row["actions"] = list(range(len(names)))
     (folder / "videos").mkdir(parents=True, exist_ok=True)

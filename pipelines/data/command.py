@@ -7,6 +7,7 @@ import tyro
 
 from pipelines import cluster
 from pipelines.data.datasets import LOADERS, load_manifest
+from pipelines.data.detectors import make_detector
 from pipelines.data.manifest import Manifest, Sources, check_present
 from pipelines.data.preview import preview
 from pipelines.data.schema import IngestSettings
@@ -33,7 +34,7 @@ def ingest_command(
         verbose: show Ray's own messages
 
     Raises:
-        ValueError: annotations or output folder that cannot be used, or videos that are not on disk.
+        ValueError: annotations, detector or output folder that cannot be used, or videos that are not on disk.
     """
     manifest = load_manifest(dataset, sources)
     if dry_run:
@@ -48,6 +49,8 @@ def ingest_command(
 
 
 def _ingest(manifest: Manifest, out: Path, settings: IngestSettings, workers: int | None, verbose: bool) -> None:
+    if settings.detector != "none":
+        make_detector(settings.detector, settings.detector_weights)  # before tasks start: raises where it cannot be
     cluster.start(verbose=verbose)
     from pipelines.data.ingest import ingest  # imports Ray Data, which reads what the cluster's start has set
 

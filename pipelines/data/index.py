@@ -2,12 +2,13 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -17,7 +18,12 @@ from pipelines.data.schema import FORMAT_VERSION
 
 _COLUMNS = ("video_id", "actions", "privacy", "splits", "shape")
 _FRAME_LABELS = "privacy_frames"
+_BOXES = "person_boxes"
 _LABELS = ("privacy", _FRAME_LABELS)
+WITHOUT_BOXES = (
+    "Ingest into another --out with jobs/ingest.py and --detector hog or --boxes FILE; without any boxes, obscure the "
+    "whole frame: jobs/evaluate.py --region frame"
+)
 _PREFIX_BYTES = 4  # PLAIN encoding writes a value's length before it
 
 
@@ -42,7 +48,7 @@ class VideoRow:
 
     actions: indices, exactly one unless the data set is multi-label; privacy: a byte, 0 or 1, for each attribute (a
     data set can have thousands); splits: the video's part in each official split; privacy_frames: the same bytes for
-    each stored frame, where the index was asked for them.
+    each stored frame, and person_boxes: the float32 values of [t k 4], where the index was asked for them.
     """
 
     video_id: str
@@ -53,19 +59,28 @@ class VideoRow:
     shard: Path
     offset: int
     privacy_frames: bytes = b""
+    person_boxes: bytes = b""
+
+    @property
+    def boxes(self) -> Tensor:
+        """Corners x0, y0, x1, y1 of each frame's person boxes, as fractions: [t k 4]; the missing ones are 0."""
+        if not self.person_boxes:
+            return torch.zeros(self.shape[0], 0, 4)
+        return torch.frombuffer(bytearray(self.person_boxes), dtype=torch.float32).reshape(self.shape[0], -1, 4)
 
 
 class VideoIndex:
     """All rows of an ingested data set in order. Shards are mapped when first touched; a pickled index has no maps."""
 
-    def __init__(self, folder: Path, frame_labels: bool = False) -> None:
-        """Read `dataset.json` and the small columns, with `frame_labels` also the labels of each frame.
+    def __init__(self, folder: Path, frame_labels: bool = False, person_regions: bool = False) -> None:
+        """Read `dataset.json` and the small columns; asked to, also the labels and person boxes of each frame.
 
-        Raises: ValueError: not, or not wholly, an ingested data set, or one without labels of frames.
+        Raises: ValueError: not, or not wholly, an ingested data set, or one without labels of frames or person boxes.
         """
         self.description = read_description(folder)
         shards = sorted((folder / "videos").glob("*.parquet"))
-        self.rows = tuple(row for shard in shards for row in _read_shard(shard, self.description, frame_labels))
+        extra = [*([_FRAME_LABELS] if frame_labels else []), *([_BOXES] if person_regions else [])]
+        self.rows = tuple(row for shard in shards for row in _read_shard(shard, self.description, extra))
         if len(self.rows) != self.description.rows:
             raise ValueError(
                 f"{folder / 'videos'} holds {len(self.rows)} videos, but {folder / 'dataset.json'} counts "
@@ -120,8 +135,9 @@ def read_description(folder: Path) -> Description:
         raise ValueError(f"{path} cannot be used ({type(error).__name__}: {error}): ingest again") from error
 
 
-def _read_shard(path: Path, description: Description, frame_labels: bool) -> Iterator[VideoRow]:
-    columns = [*_COLUMNS, _FRAME_LABELS] if frame_labels else list(_COLUMNS)
+def _read_shard(path: Path, description: Description, extra: Sequence[str]) -> Iterator[VideoRow]:
+    """The rows of a shard, with the columns `extra` out of labels and person boxes of frames."""
+    columns = [*_COLUMNS, *extra]
     try:
         # A third of the time it takes with pre_buffer, which plans reads ahead for each of the many row groups.
         with pa.memory_map(str(path)) as source, pq.ParquetFile(source, pre_buffer=False) as file:
@@ -144,9 +160,10 @@ def _read_shard(path: Path, description: Description, frame_labels: bool) -> Ite
             shard=path,
             offset=offset,
             privacy_frames=b"".join(privacy[1:]),
+            person_boxes=_box_bytes(record, path) if _BOXES in extra else b"",
         )
         _check_row(row, description)
-        if frame_labels and len(row.privacy_frames) != row.shape[0] * len(row.privacy):
+        if _FRAME_LABELS in extra and len(row.privacy_frames) != row.shape[0] * len(row.privacy):
             raise ValueError(
                 f"{path}, video {row.video_id}: it has no labels for each of its {row.shape[0]} frames. Give a data "
                 "set whose frames are labelled, as those of pa-hmdb51 are"
@@ -162,6 +179,20 @@ def _label_bytes(column: pa.ListArray) -> list[bytes]:
         ends = column.offsets.take(ends)
     values = column.values.to_numpy(zero_copy_only=False).astype("int8").tobytes()
     return [values[first:last] for first, last in pairwise(ends.to_pylist())]
+
+
+def _box_bytes(record: Mapping[str, Any], path: Path) -> bytes:
+    """Person boxes of each frame as float32 [t k 4], filled up with 0. Raises: ValueError: none are known."""
+    boxes = record[_BOXES]
+    if boxes is None or len(boxes) != record["shape"][0]:
+        raise ValueError(
+            f"{path}, video {record['video_id']}: it has no person boxes for each of its {record['shape'][0]} frames. "
+            f"{WITHOUT_BOXES}"
+        )
+    padded = np.zeros((len(boxes), max(map(len, boxes), default=0), 4), np.float32)
+    for row, frame in zip(padded, boxes, strict=True):
+        row[: len(frame)] = np.reshape(frame, (-1, 4))
+    return padded.tobytes()
 
 
 def _frame_offsets(file: pq.ParquetFile, source: pa.MemoryMappedFile, sizes: Sequence[int]) -> list[int]:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from pipelines.data.shards import (
 
 DESCRIPTION_FILE = "dataset.json"
 STARTED_FILE = "ingest.json"
-_IDENTITY_COLUMNS = ["video_id", "actions", "privacy", "splits", "checksum"]
+_IDENTITY_COLUMNS = ["video_id", "actions", "privacy", "splits", "checksum", "person_boxes"]
 
 
 class IngestError(ValueError):
@@ -43,11 +44,16 @@ class IngestError(ValueError):
 
 @dataclass(frozen=True)
 class Ledger:
-    """Where every video went: rows by split, for each official split, and quarantined videos by error code."""
+    """Where every video went: rows by split, for each official split, and quarantined videos by error code.
+
+    Of the rows `with_boxes` have person boxes, known or looked for; `without_person` of these have none in any frame.
+    """
 
     videos_in: int
     splits: tuple[dict[str, int], ...]
     reasons: dict[str, int] = field(default_factory=dict)
+    with_boxes: int = 0
+    without_person: int = 0
 
     @property
     def rows(self) -> int:
@@ -62,6 +68,10 @@ class Ledger:
     def __str__(self) -> str:
         lines = [f"{self.videos_in} videos in = {self.rows} rows + {self.quarantined} quarantined"]
         lines += [f"  split {number}: {split_counts(split)}" for number, split in enumerate(self.splits, start=1)]
+        if self.with_boxes:
+            lines.append(f"  no person found in {self.without_person} of {self.with_boxes} videos")
+        if 0 < self.with_boxes < self.rows:
+            lines.append(f"  no person boxes are known for {self.rows - self.with_boxes} videos: --detector finds some")
         width = max(map(len, self.reasons), default=0)
         return "\n".join([*lines, *(f"  {reason:{width}}  {count}" for reason, count in self.reasons.items())])
 
@@ -110,7 +120,7 @@ def ingest(
 
 def _claim(out: Path, dataset: str, settings: IngestSettings) -> None:
     """Make the folders, and note what they are for: shards of several settings must not mix."""
-    claim = {"format_version": FORMAT_VERSION, "dataset": dataset, "settings": asdict(settings)}
+    claim = {"format_version": FORMAT_VERSION, "dataset": dataset, "settings": settings.identity()}
     path = out / STARTED_FILE
     if path.is_file():
         _check_claim(out, json.loads(path.read_text(encoding="utf-8")), claim)
@@ -128,6 +138,7 @@ def _check_claim(out: Path, before: dict[str, Any], now: dict[str, Any]) -> None
             "ingest into another --out"
         )
     old, new = ({**claim, **claim["settings"]} for claim in (before, now))
+    old, new = ({"detector": "none", "detector_weights": ""} | claim for claim in (old, new))
     changed = [f"{name} {old.get(name)} → {new[name]}" for name in new if name != "settings" and old[name] != new[name]]
     if changed:
         raise IngestError(
@@ -211,14 +222,27 @@ def _write_batch(batch: dict[str, NDArray[Any]], out: Path, settings: IngestSett
 def _ledger(out: Path, manifest: Manifest) -> Ledger:
     splits = zip(*_column(out / VIDEOS, "splits"), strict=True)
     counts = tuple(Counter(split) for split in splits) or (Counter(),) * manifest.splits
+    persons = _person_counts(out)
     reasons = Counter(_column(out / QUARANTINE, "error"))
     ledger = Ledger(
         manifest.videos_in,
         tuple({name: count[name] for name in SPLITS} for count in counts),
         dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
+        len(persons),
+        persons.count(0),
     )
     assert ledger.rows + ledger.quarantined == ledger.videos_in, f"videos were lost or doubled: {ledger}"
     return ledger
+
+
+def _person_counts(out: Path) -> list[int]:
+    """Person boxes in all frames of each video together, of the videos whose boxes are known."""
+    counts: list[int] = []
+    for table in _tables(out / VIDEOS, ["person_boxes"]):
+        known = table.column("person_boxes").drop_null().combine_chunks()
+        boxes = known.values.offsets.take(known.offsets).to_pylist()  # boxes before each video's first frame
+        counts += [last - first for first, last in pairwise(boxes)]
+    return counts
 
 
 def _column(folder: Path, name: str) -> list[Any]:
@@ -231,7 +255,7 @@ def _tables(folder: Path, columns: list[str]) -> list[pa.Table]:
 
 
 def _description(out: Path, manifest: Manifest, settings: IngestSettings, ledger: Ledger) -> dict[str, Any]:
-    content = hashlib.sha256(json.dumps([FORMAT_VERSION, asdict(settings)], sort_keys=True).encode())
+    content = hashlib.sha256(json.dumps([FORMAT_VERSION, settings.identity()], sort_keys=True).encode())
     for table in _tables(out / VIDEOS, _IDENTITY_COLUMNS):
         content.update(json.dumps(table.to_pylist(), sort_keys=True).encode())
     counts = {"videos_in": ledger.videos_in, "rows": ledger.rows, "quarantined": ledger.quarantined}
@@ -244,7 +268,8 @@ def _description(out: Path, manifest: Manifest, settings: IngestSettings, ledger
         "splits": manifest.splits,
         "counts": counts | ledger.splits[0],
         "split_counts": ledger.splits,
-        "settings": asdict(settings),
+        "person_boxes": {"videos": ledger.with_boxes, "without_person": ledger.without_person},
+        "settings": {"detector": settings.detector} | settings.identity(),
         "fingerprint": content.hexdigest(),
     }
 

@@ -23,6 +23,8 @@ class Sources:
         manifest: CSV file with columns path, action, split and a 0/1 column privacy_NAME for each attribute (csv)
         label_order: the attributes in column order of the VP label file, comma-separated (hmdb51, ucf101)
         split_seed: of the random 60/40 split (pa-hmdb51, celebv-hq)
+        boxes: person boxes as JSON lines {"video": path in the manifest, "boxes": [[[x0, y0, x1, y1], ...], ...]}: for
+            each source frame a list of boxes, in fractions of width and height (all; elsewhere video is the video's id)
     """
 
     videos: Path | None = None
@@ -30,6 +32,7 @@ class Sources:
     manifest: Path | None = None
     label_order: tuple[str, ...] = VP_LABEL_ORDER
     split_seed: int = 0
+    boxes: Path | None = None
 
     def folders(self, dataset: str) -> tuple[Path, Path]:
         """Videos and annotations. Raises: ManifestError: one of them is not given."""

@@ -13,7 +13,8 @@ from pipelines.data.index import VideoIndex, VideoRow
 from stprivacy.config import AugmentConfig, ClipConfig, TestViewsConfig
 from stprivacy.noise import ClipNoise, derived_seed
 from stprivacy.phases.context import Batch, TestBatch
-from stprivacy.views import evaluation_views, shown_frames, train_clip, train_start, view_frames
+from stprivacy.regions import Window, cut_window, person_mask, shows_person, view_windows
+from stprivacy.views import cut_clip, draw_cut, evaluation_views, shown_frames, train_start, view_frames
 
 Item = TypeVar("Item")
 
@@ -54,6 +55,7 @@ class ParquetClips:
         frame_labels: bool = False,
         left_out: Collection[str] = (),
         action_names: Sequence[str] = (),
+        person_regions: bool = False,
     ) -> None:
         """Open the index, on official split number `split` (from 1).
 
@@ -61,13 +63,14 @@ class ParquetClips:
             frame_labels: give every frame its own private labels instead of the video's.
             left_out: ids of videos that are not trained on.
             action_names: those of another data set, to which the batches' actions then refer.
+            person_regions: give every batch the mask of its persons.
 
-        Raises: ValueError: not an ingested data set, no such split, one without training videos, no labels of frames,
-            or an action that `action_names` lack.
+        Raises: ValueError: not an ingested data set, no such split, one without training videos, no labels or person
+            boxes of frames, or an action that `action_names` lack.
         """
         if not 0 <= rank < world_size:
             raise ValueError(f"rank must be in [0, world_size), got {rank} of {world_size}")
-        self.index = VideoIndex(folder, frame_labels)
+        self.index = VideoIndex(folder, frame_labels, person_regions)
         description = self.index.description
         self.action_names: Sequence[str] = action_names or description.action_names
         self.attribute_names: Sequence[str] = description.attribute_names
@@ -80,7 +83,7 @@ class ParquetClips:
                 "all of them are left out"
             )
         self._actions = _positions(description.action_names, self.action_names, folder)
-        self._frame_labels = frame_labels
+        self._frame_labels, self._person_regions = frame_labels, person_regions
         self._clip, self._augment, self._views = clip, augment, views
         self._seed, self._rank, self._world_size = seed, rank, world_size
         self._prefetch_batches = prefetch_batches
@@ -120,6 +123,15 @@ class ParquetClips:
         centre = TestViewsConfig(clips=1, crops=1)
         return torch.cat([evaluation_views(self.index.frames(self.test[i]), self._clip, centre) for i in videos])
 
+    def test_videos_without_person(self) -> int:
+        """Test videos of which no view shows a person; needs `person_regions`."""
+        return sum(
+            not shows_person(
+                row.boxes[view_frames(row.shape[0], self._clip, self._views)], self._view_windows(row), self._clip
+            )
+            for row in self.test
+        )
+
     def _train_batches(self, epoch: int, first_step: int, batch_size: int) -> Iterator[Batch]:
         order = epoch_order(self._seed, epoch, len(self.train))
         for first in range(first_step * batch_size, len(order), batch_size):
@@ -128,12 +140,18 @@ class ParquetClips:
             rows = [self.train[i] for i in share]
             count = self._clip.frames
             starts = [train_start(row.shape[0], count, g) for row, g in zip(rows, generators, strict=True)]
-            clips = [
-                train_clip(self.index.frames(row), start, self._clip, self._augment, generator)
-                for row, start, generator in zip(rows, starts, generators, strict=True)
+            cuts = [
+                draw_cut(*row.shape[1:3], self._clip, self._augment, g) for row, g in zip(rows, generators, strict=True)
             ]
-            shown = [shown_frames(row.shape[0], start, count) for row, start in zip(rows, starts, strict=True)]
-            yield self._batch(torch.stack(clips), rows, torch.stack(shown), share, weight)
+            clips = [
+                cut_clip(self.index.frames(row), start, self._clip, cut)
+                for row, start, cut in zip(rows, starts, cuts, strict=True)
+            ]
+            shown = torch.stack(
+                [shown_frames(row.shape[0], start, count) for row, start in zip(rows, starts, strict=True)]
+            )
+            windows = [cut_window(cut, *row.shape[1:3]) for row, cut in zip(rows, cuts, strict=True)]
+            yield self._batch(torch.stack(clips), rows, shown, windows, share, weight)
 
     def _test_batches(self, batch_videos: int) -> Iterator[TestBatch]:
         count = self._views.clips * self._views.crops
@@ -144,10 +162,20 @@ class ParquetClips:
             positions = [i for i in videos for _ in range(count)]
             rows = [self.test[i] for i in positions]
             shown = torch.cat([view_frames(self.test[i].shape[0], self._clip, self._views) for i in videos])
-            yield TestBatch(self._batch(torch.cat(views), rows, shown, positions, 1.0), count, shown)
+            windows = [window for i in videos for window in self._view_windows(self.test[i])]
+            yield TestBatch(self._batch(torch.cat(views), rows, shown, windows, positions, 1.0), count, shown)
+
+    def _view_windows(self, row: VideoRow) -> list[Window]:
+        return view_windows(*row.shape[1:3], self._clip, self._views)
 
     def _batch(
-        self, video: Tensor, rows: Sequence[VideoRow], shown: Tensor, positions: Sequence[int], weight: float
+        self,
+        video: Tensor,
+        rows: Sequence[VideoRow],
+        shown: Tensor,
+        windows: Sequence[Window],
+        positions: Sequence[int],
+        weight: float,
     ) -> Batch:
         action = torch.tensor([self._actions[row.actions[0]] for row in rows])
         return Batch(
@@ -156,6 +184,16 @@ class ParquetClips:
             privacy=self._privacy(rows, shown),
             clip_index=torch.tensor(positions),
             weight=weight,
+            person=self._person(rows, shown, windows) if self._person_regions else None,
+        )
+
+    def _person(self, rows: Sequence[VideoRow], shown: Tensor, windows: Sequence[Window]) -> Tensor:
+        """Where persons are in the frames that are shown [b t] through each clip's window: [b 1 t h w]."""
+        return torch.stack(
+            [
+                person_mask(row.boxes[frames], window, self._clip)
+                for row, frames, window in zip(rows, shown, windows, strict=True)
+            ]
         )
 
     def _privacy(self, rows: Sequence[VideoRow], shown: Tensor) -> Tensor:

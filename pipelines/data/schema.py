@@ -1,12 +1,16 @@
 """The ingested data set on disk: its settings, its tables, its description. Reader and writer agree here."""
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import pyarrow as pa
 
 from stprivacy.video import VideoLimits
 
 FORMAT_VERSION = 2
+DetectorName = Literal["none", "hog", "torchvision"]
 
 # `frames` is not nullable and is written alone in its row group, plain and uncompressed, so that its bytes are the
 # last prod(shape) bytes of its column chunk: a reader maps them into memory and copies nothing.
@@ -43,6 +47,9 @@ class IngestSettings:
         max_seconds: a longer video is quarantined
         max_streams: a file with more streams (video, sound, subtitles) is quarantined
         shard_videos: videos in one Parquet file, decoded by one task
+        detector: finds persons in videos that come without boxes: hog is OpenCV's, for upright whole persons;
+            torchvision is its fasterrcnn_mobilenet_v3_large_320_fpn; none leaves these videos without boxes
+        detector_weights: file of torchvision's weights for that model; nothing is downloaded
     """
 
     stride: int = 2
@@ -52,11 +59,36 @@ class IngestSettings:
     max_seconds: float = VideoLimits.max_seconds
     max_streams: int = VideoLimits.max_streams
     shard_videos: int = 32
+    detector: DetectorName = "none"
+    detector_weights: str = ""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value <= 0:
+            if isinstance(value, int | float) and value <= 0:
                 raise ValueError(f"{name} must be positive, got {value}")
+        if self.detector not in get_args(DetectorName):
+            raise ValueError(f"detector must be one of {', '.join(get_args(DetectorName))}, got {self.detector!r}")
+        if self.detector != "torchvision" and self.detector_weights:
+            raise ValueError(f"--detector-weights belongs to --detector torchvision, got --detector {self.detector}")
+        if self.detector == "torchvision" and not Path(self.detector_weights).is_file():
+            raise ValueError(
+                f"--detector torchvision needs --detector-weights FILE, got {self.detector_weights!r}: the state dict "
+                "of torchvision's fasterrcnn_mobilenet_v3_large_320_fpn (.pth). Nothing is downloaded; without one: "
+                "--detector hog"
+            )
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the rows, for fingerprints: weights by their content.
+
+        Without a detector as it was before there were any, so that an ingest of then is still taken for finished.
+        """
+        settings = asdict(self)
+        detector, weights = settings.pop("detector"), settings.pop("detector_weights")
+        if detector != "none":
+            settings["detector"] = detector
+        if weights:
+            settings["detector_weights"] = hashlib.sha256(Path(weights).read_bytes()).hexdigest()
+        return settings
 
     @property
     def limits(self) -> VideoLimits:

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.data.detectors import make_detector
 from pipelines.data.manifest import Manifest, VideoEntry
 from pipelines.data.schema import FORMAT_VERSION, QUARANTINE_SCHEMA, VIDEO_SCHEMA, IngestSettings
 from stprivacy.durable import sync_folder
@@ -35,12 +36,12 @@ class Shard:
 def plan_shards(manifest: Manifest, settings: IngestSettings) -> list[Shard]:
     """Cut the manifest into shards. A name changes with labels, settings, and the size or time of any of its files."""
     index = {name: number for number, name in enumerate(manifest.action_names)}
-    shards: list[Shard] = []
+    identity, shards = settings.identity(), list[Shard]()
     for begin in range(0, len(manifest.entries), settings.shard_videos):
         entries = manifest.entries[begin : begin + settings.shard_videos]
         actions = tuple(tuple(index[action] for action in entry.actions) for entry in entries)
         inputs = [[asdict(entry), _file_state(entry.path)] for entry in entries]
-        name = shard_name(len(shards), [inputs, manifest.action_names, manifest.attribute_names, asdict(settings)])
+        name = shard_name(len(shards), [inputs, manifest.action_names, manifest.attribute_names, identity])
         shards.append(Shard(name, entries, actions))
     return shards
 
@@ -116,7 +117,7 @@ def _row(entry: VideoEntry, actions: tuple[int, ...], settings: IngestSettings) 
         "stride": settings.stride,
         "source_frames": video.source_frames,
         "checksum": checksum,
-        "person_boxes": _sampled(entry.person_boxes, video, settings),
+        "person_boxes": _person_boxes(entry, video, settings),
         "privacy_frames": _sampled(entry.privacy_frames, video, settings),
     }
     columns = [
@@ -139,6 +140,13 @@ def _checksum(path: str) -> str:
     except OSError as error:
         code = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
         raise VideoError(code, f"cannot be read: {error.strerror}") from error
+
+
+def _person_boxes(entry: VideoEntry, video: VideoFrames, settings: IngestSettings) -> list[Any] | None:
+    """Boxes of each stored frame: those that are known, or else the detector's, if there is one."""
+    if entry.person_boxes or settings.detector == "none":
+        return _sampled(entry.person_boxes, video, settings)
+    return make_detector(settings.detector, settings.detector_weights)(video.frames)
 
 
 def _sampled(values: Sequence[Any] | None, video: VideoFrames, settings: IngestSettings) -> list[Any] | None:

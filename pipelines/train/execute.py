@@ -11,7 +11,7 @@ from pipelines.data.index import VideoIndex
 from pipelines.data.reader import ParquetClips
 from pipelines.protocols import attribute_groups, check_protocol
 from pipelines.runs import PhaseName, RunConfig, load_anonymizer
-from stprivacy.anonymizers import ANONYMIZERS, Anonymizer, STPrivacy
+from stprivacy.anonymizers import Anonymizer, STPrivacy, make_anonymizer
 from stprivacy.checkpoint import CheckpointStore
 from stprivacy.config import ModelConfig, RecognizerConfig, from_dict
 from stprivacy.models.frame_recognizer import FrameRecognizer, frame_clip
@@ -35,9 +35,11 @@ def execute(config: dict[str, Any], folder: Path, context: PhaseContext, store: 
     data = _open(run, Path(run.data), context)
     # New weights are drawn from torch's own generator: the same ones on every worker and on every restart.
     torch.manual_seed(derived_seed(run.seed, run.phase, "weights"))
-    scores = _PHASES[run.phase](run, Training(data, run.train, context, store, run.seed))
+    training = Training(data, run.train, context, store, run.seed)
+    missed = _without_person(run, data, training) if run.needs_person else {}
+    scores = _PHASES[run.phase](run, training)
     about = {"dataset": data.index.description.dataset, "data_fingerprint": data.fingerprint}
-    return run.parameters() | about | {"world_size": context.world_size} | scores
+    return run.parameters() | about | {"world_size": context.world_size} | missed | scores
 
 
 def _open(run: RunConfig, folder: Path, context: PhaseContext, **options: Any) -> ParquetClips:
@@ -54,8 +56,20 @@ def _open(run: RunConfig, folder: Path, context: PhaseContext, **options: Any) -
         world_size=context.world_size,
         prefetch_batches=run.prefetch_batches,
         split=run.split,
+        person_regions=run.needs_person,
         **options,
     )
+
+
+def _without_person(run: RunConfig, data: ParquetClips, training: Training) -> Result:
+    """Count, and tell, the test videos that the anonymizer leaves as they are, as no person was found in them."""
+    missed = data.test_videos_without_person()
+    if missed and training.store.empty:  # a run that goes on has told
+        training.context.tell(
+            f"no person was found in {missed} of {data.test_size()} test videos: {run.anonymizer} leaves them as they "
+            "are (clips_without_person in result.json). With --region frame it would not"
+        )
+    return {"clips_without_person": float(missed)}
 
 
 def _video_ids(folder: Path) -> frozenset[str]:
@@ -119,7 +133,7 @@ def _tested(run: RunConfig, attribute_names: Sequence[str]) -> Anonymizer:
     """The anonymizer that is tested."""
     if run.from_run:
         return load_anonymizer(Path(run.from_run), attribute_names)
-    return ANONYMIZERS[run.anonymizer](run.model)
+    return make_anonymizer(run.anonymizer, run.model, run.rival())
 
 
 def _tell_left_out(scores: Result, training: Training) -> None:

@@ -1,20 +1,92 @@
 """Anonymizers by name: every one maps a video to `Anonymized`."""
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Literal, get_args
 
 from torch import nn
 
 from stprivacy.anonymized import Anonymized, Anonymizer
+from stprivacy.anonymizers.collective import CollectiveStyle
+from stprivacy.anonymizers.controls import Selection, motion_score, random_score, untrained
 from stprivacy.anonymizers.identity import Identity
+from stprivacy.anonymizers.obscure import Obscure, black, blur
+from stprivacy.anonymizers.options import Region, ResizeMode, RivalOptions
+from stprivacy.anonymizers.resolution import Downsample
 from stprivacy.config import ModelConfig
 from stprivacy.models.anonymizer import STPrivacy
 
-AnonymizerName = Literal["raw", "stprivacy"]
+AnonymizerName = Literal[
+    "raw",
+    "downsample-2x",
+    "downsample-4x",
+    "blackening",
+    "strong-blur",
+    "weak-blur",
+    "collective-style",
+    "stprivacy",
+    "untrained",
+    "random-selection",
+    "motion-selection",
+]
 
-ANONYMIZERS: dict[AnonymizerName, Callable[[ModelConfig], nn.Module]] = {
-    "raw": lambda config: Identity(config.clip),
-    "stprivacy": STPrivacy,
+ANONYMIZERS: Mapping[AnonymizerName, Callable[[ModelConfig, RivalOptions], nn.Module]] = {
+    "raw": lambda config, options: Identity(config.clip),
+    "downsample-2x": lambda config, options: Downsample(config.clip, 2, options.resize_mode),
+    "downsample-4x": lambda config, options: Downsample(config.clip, 4, options.resize_mode),
+    "blackening": lambda config, options: Obscure(config.clip, black, options.region),
+    "strong-blur": lambda config, options: Obscure(config.clip, blur(21, sigma=10.0), options.region),
+    "weak-blur": lambda config, options: Obscure(config.clip, blur(13, sigma=10.0), options.region),
+    "collective-style": lambda config, options: CollectiveStyle(config.clip),
+    "stprivacy": lambda config, options: STPrivacy(config),
+    "untrained": lambda config, options: untrained(config, options.seed),
+    "random-selection": lambda config, options: Selection(config, random_score),
+    "motion-selection": lambda config, options: Selection(config, motion_score),
 }
+PURPOSES: Mapping[AnonymizerName, str] = {
+    "raw": "the video as it is",
+    "downsample-2x": "half the height and width, and back up",
+    "downsample-4x": "a quarter of the height and width, and back up",
+    "blackening": "person boxes black; --region frame: everything",
+    "strong-blur": "person boxes blurred by 21 x 21 pixels, sigma 10; --region frame: everything",
+    "weak-blur": "person boxes blurred by 13 x 13 pixels, sigma 10; --region frame: everything",
+    "collective-style": "luma, averaged over 3 frames and a sixteenth of the height; assumed, see its docstring",
+    "stprivacy": "the paper's, of the run that --from names; of an init run: without any adversary",
+    "untrained": "control: STPrivacy with random weights",
+    "random-selection": "control: as many raw tubelets as STPrivacy keeps, chosen by chance",
+    "motion-selection": "control: as many raw tubelets as STPrivacy keeps, those with most temporal difference",
+}
+_OBSCURING: tuple[AnonymizerName, ...] = ("blackening", "strong-blur", "weak-blur")
 
-__all__ = ["ANONYMIZERS", "Anonymized", "Anonymizer", "AnonymizerName", "Identity", "STPrivacy"]
+
+def check_anonymizer(name: str) -> None:
+    """Raise ValueError, which lists the known ones, where there is no anonymizer of this name."""
+    if name not in get_args(AnonymizerName):
+        raise ValueError(f"unknown anonymizer {name!r}; known are {', '.join(get_args(AnonymizerName))}")
+
+
+def make_anonymizer(name: AnonymizerName, config: ModelConfig, options: RivalOptions = RivalOptions()) -> nn.Module:
+    """The anonymizer of this name, not trained. Raises: ValueError: unknown."""
+    check_anonymizer(name)
+    return ANONYMIZERS[name](config, options)
+
+
+def needs_person(name: AnonymizerName, region: Region) -> bool:
+    """Whether an anonymizer must be told where persons are."""
+    return region == "boxes" and name in _OBSCURING
+
+
+__all__ = [
+    "ANONYMIZERS",
+    "PURPOSES",
+    "Anonymized",
+    "Anonymizer",
+    "AnonymizerName",
+    "Identity",
+    "Region",
+    "ResizeMode",
+    "RivalOptions",
+    "STPrivacy",
+    "check_anonymizer",
+    "make_anonymizer",
+    "needs_person",
+]

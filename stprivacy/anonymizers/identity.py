@@ -8,6 +8,13 @@ from stprivacy.models.embedding import grid_of
 from stprivacy.noise import Noise
 
 
+def whole(video: Tensor, clip: ClipConfig) -> Anonymized:
+    """A transformed video [b c t h w] of which every tubelet is kept."""
+    slots, rows, columns = grid_of(video, clip)
+    keep = video.new_ones(video.shape[0], slots, rows * columns)
+    return Anonymized(video, keep, (keep,))
+
+
 class Identity(nn.Module):
     """Gives back the video, every tubelet kept."""
 
@@ -15,8 +22,8 @@ class Identity(nn.Module):
         super().__init__()
         self.clip = clip
 
-    def forward(self, video: Tensor, keep_ratio: float | None = None, noise: Noise = Noise()) -> Anonymized:
-        """Video [b c t h w] -> the same video; there is nothing for keep_ratio or noise to change."""
-        slots, rows, columns = grid_of(video, self.clip)
-        keep = video.new_ones(video.shape[0], slots, rows * columns)
-        return Anonymized(video, keep, (keep,))
+    def forward(
+        self, video: Tensor, keep_ratio: float | None = None, noise: Noise = Noise(), person: Tensor | None = None
+    ) -> Anonymized:
+        """Video [b c t h w] -> the same video; there is nothing for the other arguments to change."""
+        return whole(video, self.clip)

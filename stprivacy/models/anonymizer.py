@@ -48,8 +48,10 @@ class STPrivacy(nn.Module):
         c = self.config
         return nn.ModuleList(Layer(c.embed_dim, c.num_heads, c.mlp_ratio, c.mask_gradient) for _ in range(depth))
 
-    def forward(self, video: Tensor, keep_ratio: float | None = None, noise: Noise = Noise()) -> Anonymized:
-        """Transform a batch.
+    def forward(
+        self, video: Tensor, keep_ratio: float | None = None, noise: Noise = Noise(), person: Tensor | None = None
+    ) -> Anonymized:
+        """Transform a batch; where persons are, the network finds out itself.
 
         Args: video [b 3 t h w], normalised, any size that the tubelet divides; keep_ratio: alpha of each stage in
         (0, 1], in place of the configured one (in evaluation; in training the loss of Eq 7 sets it); noise: where the

@@ -17,7 +17,8 @@ class Batch:
     several; privacy [b p] float in {0, 1}, or [b t p] where every frame has its own labels; clip_index [b] int64, the
     clip's position in its split, which keys its randomness; weight: this share's part of the global mean times the
     world size, so that averaging gradients over workers gives the mean over the global batch (0 where the share was
-    empty and another clip stands in: every worker must take part in each reduction).
+    empty and another clip stands in: every worker must take part in each reduction); person [b 1 t h w] float in
+    {0, 1}: 1 inside of persons, where the data was asked for them.
     """
 
     video: Tensor
@@ -25,6 +26,7 @@ class Batch:
     privacy: Tensor
     clip_index: Tensor
     weight: float
+    person: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
@@ -34,6 +36,7 @@ class Batch:
             self.privacy.to(device, non_blocking=True),
             self.clip_index,
             self.weight,
+            None if self.person is None else self.person.to(device, non_blocking=True),
         )
 
     def split(self, parts: int) -> "list[Batch]":
@@ -47,6 +50,7 @@ class Batch:
                 self.privacy[first : first + size],
                 self.clip_index[first : first + size],
                 self.weight * min(size, count - first) / count,
+                None if self.person is None else self.person[first : first + size],
             )
             for first in range(0, count, size)
         ]

@@ -46,13 +46,13 @@ class EvaluationPhase:
         ]
 
     @torch.no_grad()
-    def transform(self, video: Tensor) -> Anonymized:
+    def transform(self, batch: Batch) -> Anonymized:
         """The clips as the recipient of released video would see them."""
-        return self._anonymizer(video, keep_ratio=self._keep_ratio)
+        return self._anonymizer(batch.video, keep_ratio=self._keep_ratio, person=batch.person)
 
     def backward(self, share: Batch, noise: ClipNoise) -> dict[str, Tensor]:
         """One share of a batch: every recognizer's own loss on the transformed clips."""
-        anonymized = self.transform(share.video)
+        anonymized = self.transform(share)
         terms = {}
         for learner in self.learners:
             logits = learner(anonymized.video, anonymized.keep, noise.scoped(learner.name))
@@ -80,7 +80,7 @@ class EvaluationPhase:
             if step * batch_size >= WHITENING_CLIPS:
                 break
             if batch.weight:
-                anonymized = self.transform(batch.to(context.device).video)
+                anonymized = self.transform(batch.to(context.device))
                 moments.add(*module.inputs(anonymized.video, anonymized.keep))
         moments.reduce(context.sum)
         embedding.fit(moments)

@@ -73,11 +73,11 @@ def _of_attacker(key: str, name: str) -> str:
 
 @dataclass(frozen=True)
 class Readers:
-    """Trained recognizers, and what transforms the clips [b 3 t h w] that they are tested on."""
+    """Trained recognizers, and what transforms the clips that they are tested on."""
 
     action: Learner
     attackers: Sequence[Learner]
-    transform: Callable[[Tensor], Anonymized]
+    transform: Callable[[Batch], Anonymized]
 
     @torch.no_grad()
     def predict(self, data: ClipSource, context: PhaseContext, batch_videos: int) -> Predictions:
@@ -109,7 +109,7 @@ class Readers:
         )]  # fmt: skip
 
     def _predict_batch(self, test: TestBatch, batch: Batch) -> list[Tensor]:
-        anonymized = self.transform(batch.video)
+        anonymized = self.transform(batch)
         several = batch.action.is_floating_point()
         logits = self.action.module(anonymized.video, anonymized.keep).float()
         columns = [

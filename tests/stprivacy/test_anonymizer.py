@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from stprivacy.anonymizers import ANONYMIZERS, Anonymized, STPrivacy
+from stprivacy.anonymizers import ANONYMIZERS, Anonymized, RivalOptions, STPrivacy, make_anonymizer
 from stprivacy.config import ClipConfig, ModelConfig
 from stprivacy.losses import sparsification_loss
 from stprivacy.models.sparsifier import select_tokens
@@ -43,8 +43,8 @@ def pixels(keep: Tensor) -> Tensor:
 @pytest.mark.parametrize("name", sorted(ANONYMIZERS))
 @pytest.mark.parametrize("training", [True, False])
 def test_every_anonymizer_maps_a_video_to_one_of_the_same_size_and_its_masks(name: str, training: bool) -> None:
-    model = ANONYMIZERS[name](TINY).train(training)
-    out = model(clips())
+    model = make_anonymizer(name, TINY, RivalOptions(region="frame")).train(training)
+    out = model(clips(), person=torch.ones(3, 1, 4, 32, 48))
     assert isinstance(out, Anonymized)
     assert out.video.shape == (3, 3, 4, 32, 48)
     assert out.keep.shape == (3, 2, 6)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from pipelines.data.boxes import with_boxes
 from pipelines.data.datasets import celebv_hq, csv, hmdb51, p_hvu, pa_hmdb51, ucf101, vp_synth
 from pipelines.data.manifest import Manifest, ManifestError, Sources
 
@@ -17,7 +18,11 @@ LOADERS: Mapping[str, Callable[[Sources], Manifest]] = {
 
 
 def load_manifest(dataset: str, sources: Sources) -> Manifest:
-    """The videos of a data set with labels and splits. Raises: ManifestError: unknown name, unusable annotations."""
+    """The videos of a data set with labels, splits and, where they are known, person boxes.
+
+    Raises: ManifestError: unknown name, unusable annotations or boxes.
+    """
     if dataset not in LOADERS:
         raise ManifestError(f"unknown data set {dataset!r}; known are {', '.join(LOADERS)}")
-    return LOADERS[dataset](sources)
+    manifest = LOADERS[dataset](sources)
+    return with_boxes(manifest, sources.boxes) if sources.boxes else manifest

@@ -1,15 +1,14 @@
 """vp-synth as its generator writes it: HMDB51-style split files, a pickle of privacy labels, person boxes."""
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 
+from pipelines.data.boxes import read_boxes
 from pipelines.data.datasets.splits import read_split, split_file_end
 from pipelines.data.datasets.synth.actions import ACTION_SETS
 from pipelines.data.datasets.synth.settings import ATTRIBUTE_NAMES
 from pipelines.data.datasets.synth.writer import BOXES_FILE, LABELS_FILE
 from pipelines.data.datasets.vp import load_label_pickle
-from pipelines.data.manifest import Listed, Manifest, ManifestError, PersonBoxes, Sources, check_listed
+from pipelines.data.manifest import Listed, Manifest, ManifestError, Sources, check_listed
 
 
 def load(sources: Sources) -> Manifest:
@@ -19,7 +18,8 @@ def load(sources: Sources) -> Manifest:
     """
     videos, annotations = sources.folders("vp-synth")
     labels = load_label_pickle(annotations / LABELS_FILE, len(ATTRIBUTE_NAMES))
-    boxes = _read_boxes(annotations / BOXES_FILE)
+    path = annotations / BOXES_FILE
+    boxes = read_boxes(path) if path.is_file() else {}
     unlabelled = ("none given",) * len(ATTRIBUTE_NAMES)
 
     files = sorted((annotations / "splits").glob(f"*{split_file_end(1)}"))
@@ -35,17 +35,3 @@ def load(sources: Sources) -> Manifest:
             yield Listed(video_id, str(videos / action / name), action, privacy, split, boxes.get(video_id))
 
     return check_listed("vp-synth-b" if actions <= set(ACTION_SETS["b"]) else "vp-synth", ATTRIBUTE_NAMES, listed())
-
-
-def _read_boxes(path: Path) -> dict[str, PersonBoxes]:
-    """Person boxes by video; none where the data set comes without the file."""
-    if not path.is_file():
-        return {}
-    boxes: dict[str, PersonBoxes] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            record = json.loads(line)
-            boxes[record["video"]] = record["boxes"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ManifestError(f"{path}:{number}: not a line of person boxes ({error!r})") from error
-    return boxes
