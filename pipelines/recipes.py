@@ -10,6 +10,7 @@ from pipelines.ablations import ABLATIONS
 from pipelines.recipe import Recipe
 from pipelines.runs import PROTOCOLS, RunConfig
 from pipelines.tables import TABLE_ROWS
+from stprivacy.attackers import ATTACKERS
 from stprivacy.config import (
     AugmentConfig,
     ClipConfig,
@@ -114,12 +115,14 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
 
 
 def describe_recipes() -> str:
-    """Name and purpose of every recipe, one below the other, and the protocols of evaluation."""
+    """Name and purpose of every recipe, one below the other, and the protocols and attackers of evaluation."""
     entries = [_entry(name, recipe) for name, recipe in _BASES.items()]
     entries += [_entry(", ".join(f"{base}-{name}" for base in _BASES), change) for name, change in ABLATIONS.items()]
     rows = [_entry(name, row) for name, row in TABLE_ROWS.items()]
     protocols = [f"{name}\n    {purpose}" for name, purpose in PROTOCOLS.items()]
-    return "\n".join([*entries, f"\n{_NOT_RUN}\n", *rows, "\nProtocols of jobs/evaluate.py:\n", *protocols])
+    attackers = [f"{name}\n    {inspect.getdoc(make)}" for name, make in ATTACKERS.items()]
+    listed = ["\nProtocols of jobs/evaluate.py:\n", *protocols, "\nAttackers of jobs/evaluate.py:\n", *attackers]
+    return "\n".join([*entries, f"\n{_NOT_RUN}\n", *rows, *listed])
 
 
 def _entry(names: str, function: Callable[..., Recipe]) -> str:
