@@ -91,7 +91,7 @@ def _evaluate(run: RunConfig, training: Training) -> Result:
     scoring = Scoring(attribute_groups(run), run.f1_threshold)
     scores = evaluate(model, run.deploy_keep_ratio, action, attackers, training, scoring)
     _tell_left_out(scores, training)
-    return {"protocol": run.protocol} | scores
+    return {"protocol": run.protocol, "as_released": _released(run)} | scores
 
 
 def _evaluate_frames(run: RunConfig, training: Training) -> Result:
@@ -114,7 +114,8 @@ def _evaluate_frames(run: RunConfig, training: Training) -> Result:
     apart = replace(training, data=actions, store=training.store.part("action"))
     scoring = Scoring(f1_threshold=run.f1_threshold)
     scores = evaluate_apart(model, run.deploy_keep_ratio, action, attackers, own, apart, scoring)
-    return {"protocol": run.protocol, "action_dataset": actions.index.description.dataset} | scores
+    about = {"protocol": run.protocol, "as_released": _released(run)}
+    return about | {"action_dataset": actions.index.description.dataset} | scores
 
 
 def _tested(run: RunConfig, attribute_names: Sequence[str]) -> Anonymizer:
@@ -125,6 +126,11 @@ def _tested(run: RunConfig, attribute_names: Sequence[str]) -> Anonymizer:
         return model
     whitest = value_range(loaded.config) if loaded else 1.0
     return AsReleased(model, run.model.clip, run.released_quality, whitest)
+
+
+def _released(run: RunConfig) -> str:
+    """How the tested clips were released, in words."""
+    return f"h264 crf {run.released_quality}" if run.as_released else "no"
 
 
 def _tell_left_out(scores: Result, training: Training) -> None:

@@ -157,6 +157,7 @@ def test_an_evaluation_as_released_reads_what_h264_leaves(data: Path, tmp_path: 
     worst = do_run(evaluation(data, as_released=True, released_quality=51, **short), tmp_path / "worst")
     again = do_run(evaluation(data, as_released=True, released_quality=51, **short), tmp_path / "again")
     assert worst == again
+    assert (own["as_released"], worst["as_released"]) == ("no", "h264 crf 51")
     assert len({scores["privacy_auc_pooled"] for scores in (own, best, worst)}) > 1
     with pytest.raises(ValueError, match=r"released_quality must be in 0\.\.51"):
         evaluation(data, released_quality=60)
