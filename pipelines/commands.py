@@ -19,6 +19,7 @@ from pipelines.tracking import Tracker, default_tracking_uri
 from pipelines.train.launch import launch
 from pipelines.train.runs import RunRequest
 from stprivacy.anonymizers import AnonymizerName, Region, ResizeMode
+from stprivacy.attackers import attacker_names
 from stprivacy.config import (
     AugmentConfig,
     LossConfig,
@@ -90,6 +91,10 @@ class EvaluateOptions:
     deploy_keep_ratio: float  # share of tubelets kept by each stage at deployment; by default the trained one
     whitened_components: int  # principal components that the whitened attacker sees
     f1_threshold: float  # probability from which an attribute counts as read; public code's raw logit of .5 is .622
+    attackers: tuple[str, ...]  # recognizers of private attributes, side by side; all for every one --list names
+    validation_share: float  # part of the training videos that chooses the attacker of each attribute; 0: highest cMAP
+    as_released: bool  # evaluate 8-bit frames that have been through H.264, not the network's own output
+    released_quality: int  # constant rate factor of that H.264, 0 (best) to 51
     label: str  # name of the row in tables; by default the anonymizer's
     seed: int  # of the recognizers' weights, the order of the clips and their augmentation
     split: int  # official split of the data set, from 1
@@ -177,6 +182,8 @@ def _configured(base: RunConfig, arguments: Any) -> RunConfig:
     chosen = {f.name: getattr(arguments.options, f.name) for f in fields(arguments.options)}
     losses = replace(base.losses, **{name: chosen.pop(name) for name in _LOSS_FIELDS & set(chosen)})
     others = {name: ingested_folder(Path(chosen[name])) for name in ("exclude", "action_data") if chosen.get(name)}
+    if "attackers" in chosen:
+        chosen["attackers"] = attacker_names(chosen["attackers"])
     run = replace(base, data=data, losses=losses, **(chosen | others))
     run = replace(run, model=whole_path(run.model), recognizer=whole_path(run.recognizer))
     if run.phase == "evaluate" and run.anonymizer == "stprivacy" and not run.from_run:

@@ -7,6 +7,7 @@ from pipelines.data.datasets import celebv_hq, p_hvu
 from pipelines.data.index import Description, read_description
 from pipelines.runs import RunConfig, read_config
 from pipelines.train.runs import RESULT, read_json
+from stprivacy.attackers import DEFAULT_ATTACKERS
 
 
 def check_protocol(run: RunConfig) -> None:
@@ -29,6 +30,11 @@ def check_data(run: RunConfig) -> None:
         raise ValueError(
             "protocol frame-level, and no other, takes --action-data: the ingested data set that the action "
             f"recognizer is trained on (HMDB51 for PA-HMDB51). Got {run.action_data!r} and protocol {run.protocol}"
+        )
+    if run.protocol == "frame-level" and run.attackers != DEFAULT_ATTACKERS:
+        raise ValueError(
+            f"protocol frame-level has attackers of its own, 2D forms of {' and '.join(DEFAULT_ATTACKERS)}: leave "
+            f"--attackers out, got {', '.join(run.attackers)}"
         )
     if run.protocol == "fapder":
         _expect(data.attribute_names, celebv_hq.ATTRIBUTE_NAMES, run)

@@ -11,6 +11,7 @@ from pipelines.recipe import Recipe
 from pipelines.runs import PROTOCOLS, RunConfig
 from pipelines.tables import TABLE_ROWS
 from stprivacy.anonymizers import PURPOSES
+from stprivacy.attackers import ATTACKERS
 from stprivacy.config import (
     AugmentConfig,
     ClipConfig,
@@ -116,17 +117,18 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
 
 
 def describe_recipes() -> str:
-    """Name and purpose of every recipe, one below the other, and the protocols and anonymizers of evaluation."""
+    """Name and purpose of every recipe, one below the other, and what an evaluation can be given."""
     entries = [_entry(name, recipe) for name, recipe in _BASES.items()]
     entries += [_entry(", ".join(f"{base}-{name}" for base in _BASES), change) for name, change in ABLATIONS.items()]
     rows = [_entry(name, row) for name, row in TABLE_ROWS.items()]
     protocols = [f"{name}\n    {purpose}" for name, purpose in PROTOCOLS.items()]
-    anonymizers = [f"{name}\n    {purpose}" for name, purpose in PURPOSES.items()]
     evaluation = [
         "\nProtocols of jobs/evaluate.py:\n",
         *protocols,
         "\nAnonymizers of jobs/evaluate.py:\n",
-        *anonymizers,
+        *(f"{name}\n    {purpose}" for name, purpose in PURPOSES.items()),
+        "\nAttackers of jobs/evaluate.py:\n",
+        *(f"{name}\n    {inspect.getdoc(make)}" for name, make in ATTACKERS.items()),
     ]
     return "\n".join([*entries, f"\n{_NOT_RUN}\n", *rows, *evaluation])
 

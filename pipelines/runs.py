@@ -16,6 +16,7 @@ from stprivacy.anonymizers import (
     check_anonymizer,
     needs_person,
 )
+from stprivacy.attackers import DEFAULT_ATTACKERS, attacker_names
 from stprivacy.checkpoint import check_about, load_latest, load_weights
 from stprivacy.config import (
     AugmentConfig,
@@ -25,6 +26,7 @@ from stprivacy.config import (
     RecognizerConfig,
     TestViewsConfig,
     check_keep_ratio,
+    check_released_quality,
     from_dict,
     to_dict,
 )
@@ -47,7 +49,9 @@ class RunConfig:
     `data` is the ingested data set, `split` the number of its official split, from 1, and `from_run` the run whose
     anonymizer this one starts from or tests. Videos of the data set `exclude`, if any, are not trained on. `protocol`
     is that of an evaluation; frame-level trains its action recognizer on the data set `action_data`. `region` and
-    `resize_mode` are options of rivals (see RivalOptions).
+    `resize_mode` are options of rivals (see RivalOptions). With a `validation_share`, that part of the training videos
+    decides which of the `attackers` counts for which attribute. `as_released` evaluates clips that have been through
+    H.264 at the constant rate factor `released_quality`.
     """
 
     phase: PhaseName
@@ -66,6 +70,10 @@ class RunConfig:
     deploy_keep_ratio: float = 0.7
     whitened_components: int = 128
     f1_threshold: float = 0.5
+    attackers: tuple[str, ...] = DEFAULT_ATTACKERS
+    validation_share: float = 0.0
+    as_released: bool = False
+    released_quality: int = 23
     model: ModelConfig = field(default_factory=ModelConfig)
     recognizer: RecognizerConfig = field(default_factory=RecognizerConfig)
     losses: LossConfig = field(default_factory=LossConfig)
@@ -82,6 +90,10 @@ class RunConfig:
             raise ValueError(f"whitened_components must be positive, got {self.whitened_components}")
         if not 0 < self.f1_threshold < 1:
             raise ValueError(f"f1_threshold must be a probability in (0, 1), got {self.f1_threshold}")
+        attacker_names(self.attackers)
+        check_released_quality(self.released_quality)
+        if not 0 <= self.validation_share < 1:
+            raise ValueError(f"validation_share must be in [0, 1), got {self.validation_share}")
         if self.split < 1:
             raise ValueError(f"split must be 1 or more, got {self.split}")
         if self.prefetch_batches < 0:

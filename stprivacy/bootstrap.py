@@ -45,3 +45,14 @@ def scores_with_intervals(score: Score, video: Tensor, resamples: int, seed: int
         low, high = torch.cat([block[name] for block in blocks]).nanquantile(quantiles).tolist()
         scores |= {name: value.item(), f"{name}_low": low, f"{name}_high": high}
     return scores
+
+
+def means_with_intervals(columns: Mapping[str, Tensor], resamples: int, seed: int) -> dict[str, float]:
+    """Mean over videos of every named column [n], a row a video, with its percentile interval."""
+    values = {name: column.double().cpu() for name, column in columns.items()}
+    video = torch.arange(len(next(iter(values.values()))))
+
+    def score(weights: Tensor) -> dict[str, Tensor]:
+        return {name: weights @ column / weights.sum(1) for name, column in values.items()}
+
+    return scores_with_intervals(score, video, resamples, seed)

@@ -35,6 +35,13 @@ def check_keep_ratio(keep_ratio: float) -> float:
     return keep_ratio
 
 
+def check_released_quality(quality: int) -> int:
+    """Give back H.264's constant rate factor if it lies in 0..51; raise ValueError otherwise."""
+    if not 0 <= quality <= 51:
+        raise ValueError(f"released_quality must be in 0..51, H.264's constant rate factors, got {quality}")
+    return quality
+
+
 def _one_of(owner: object, **choices: Any) -> None:
     for name, literal in choices.items():
         value = getattr(owner, name)

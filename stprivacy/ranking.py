@@ -65,6 +65,12 @@ def measures(rankings: Sequence[Ranking], weights: Tensor) -> Measures:
     return Measures(*torch.stack(columns, 2))
 
 
+def average_precisions(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """AP [p], decimal, of every column of probabilities [n p] against labels [n p]; NaN where all labels are equal."""
+    rankings = [rank(probabilities[:, i], labels[:, i]) for i in range(labels.shape[1])]
+    return measures(rankings, torch.ones(1, len(labels), dtype=torch.float64)).average_precision[0]
+
+
 def _column_measures(ranking: Ranking, counts: Tensor, total: Tensor) -> Tensor:
     """AP, AUC, F1 and balanced accuracy [4 r] of one column under counts [n r] that add up to total [r].
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from pipelines.data.index import VideoIndex, VideoRow
 from stprivacy.config import AugmentConfig, ClipConfig, TestViewsConfig
 from stprivacy.noise import ClipNoise, derived_seed
-from stprivacy.phases.context import Batch, TestBatch
+from stprivacy.phases.context import Batch, TestBatch, TestPart
 from stprivacy.regions import Window, cut_window, person_mask, shows_person, view_windows
 from stprivacy.views import cut_clip, draw_cut, evaluation_views, shown_frames, train_start, view_frames
 
@@ -32,6 +32,11 @@ def share_of(batch: Sequence[int], rank: int, world_size: int) -> tuple[Sequence
     """
     share = batch[rank::world_size]
     return (share, len(share) * world_size / len(batch)) if share else (batch[:1], 0.0)
+
+
+def is_for_validation(video_id: str, share: float) -> bool:
+    """Whether a training video lies in the validation part: a hash of its id alone decides, whatever the seed."""
+    return derived_seed("validation", video_id) < share * 2**63
 
 
 class ParquetClips:
@@ -56,6 +61,7 @@ class ParquetClips:
         left_out: Collection[str] = (),
         action_names: Sequence[str] = (),
         person_regions: bool = False,
+        validation_share: float = 0.0,
     ) -> None:
         """Open the index, on official split number `split` (from 1).
 
@@ -64,9 +70,10 @@ class ParquetClips:
             left_out: ids of videos that are not trained on.
             action_names: those of another data set, to which the batches' actions then refer.
             person_regions: give every batch the mask of its persons.
+            validation_share: about this part of the training videos is for validation instead, chosen by their ids.
 
         Raises: ValueError: not an ingested data set, no such split, one without training videos, no labels or person
-            boxes of frames, or an action that `action_names` lack.
+            boxes of frames, an action that `action_names` lack, or a share that leaves no video for validation.
         """
         if not 0 <= rank < world_size:
             raise ValueError(f"rank must be in [0, world_size), got {rank} of {world_size}")
@@ -75,12 +82,20 @@ class ParquetClips:
         self.action_names: Sequence[str] = action_names or description.action_names
         self.attribute_names: Sequence[str] = description.attribute_names
         self.multi_label = description.multi_label
-        self.train = tuple(row for row in self.index.split("train", split) if row.video_id not in left_out)
+        rows = [row for row in self.index.split("train", split) if row.video_id not in left_out]
+        held_out = {row.video_id for row in rows if is_for_validation(row.video_id, validation_share)}
+        self.train = tuple(row for row in rows if row.video_id not in held_out)
         self.test = self.index.split("test", split)
+        self._parts = {"test": self.test, "validation": tuple(row for row in rows if row.video_id in held_out)}
         if not self.train:
             raise ValueError(
                 f"{folder} has no videos in the train split: check the split column of what was ingested, and whether "
                 "all of them are left out"
+            )
+        if validation_share and not held_out:
+            raise ValueError(
+                f"{folder} has no video for validation: none of {len(rows)} training videos is in a share of "
+                f"{validation_share:g}; set validation_share higher"
             )
         self._actions = _positions(description.action_names, self.action_names, folder)
         self._frame_labels, self._person_regions = frame_labels, person_regions
@@ -105,18 +120,18 @@ class ParquetClips:
         """The worker's shares of the epoch's global batches of `batch_size` clips, from `first_step` on, augmented."""
         return _prefetched(self._train_batches(epoch, first_step, batch_size), self._prefetch_batches)
 
-    def test_size(self) -> int:
-        """Videos in the test split."""
-        return len(self.test)
+    def test_size(self, part: TestPart = "test") -> int:
+        """Videos in the test split, or in the validation part of the train split."""
+        return len(self._parts[part])
 
-    def test_batches(self, batch_videos: int) -> Iterator[TestBatch]:
-        """The worker's test videos, `batch_videos` at a time.
+    def test_batches(self, batch_videos: int, part: TestPart = "test") -> Iterator[TestBatch]:
+        """The worker's test or validation videos, `batch_videos` at a time.
 
-        Raises: ValueError: no test videos.
+        Raises: ValueError: no such videos.
         """
-        if not self.test:
-            raise ValueError("no videos in the test split: check the split column of what was ingested")
-        return _prefetched(self._test_batches(batch_videos), self._prefetch_batches)
+        if not self._parts[part]:
+            raise ValueError(f"no videos in the {part} split: check the split column of what was ingested")
+        return _prefetched(self._test_batches(self._parts[part], batch_videos), self._prefetch_batches)
 
     def test_clips(self, videos: Sequence[int]) -> Tensor:
         """The centre clip [b c t h w] of the test videos at these positions of the split, for figures."""
@@ -153,16 +168,16 @@ class ParquetClips:
             windows = [cut_window(cut, *row.shape[1:3]) for row, cut in zip(rows, cuts, strict=True)]
             yield self._batch(torch.stack(clips), rows, shown, windows, share, weight)
 
-    def _test_batches(self, batch_videos: int) -> Iterator[TestBatch]:
+    def _test_batches(self, tested: Sequence[VideoRow], batch_videos: int) -> Iterator[TestBatch]:
         count = self._views.clips * self._views.crops
-        share = range(self._rank, len(self.test), self._world_size)
+        share = range(self._rank, len(tested), self._world_size)
         for first in range(0, len(share), batch_videos):
             videos = share[first : first + batch_videos]
-            views = [evaluation_views(self.index.frames(self.test[i]), self._clip, self._views) for i in videos]
+            views = [evaluation_views(self.index.frames(tested[i]), self._clip, self._views) for i in videos]
             positions = [i for i in videos for _ in range(count)]
-            rows = [self.test[i] for i in positions]
-            shown = torch.cat([view_frames(self.test[i].shape[0], self._clip, self._views) for i in videos])
-            windows = [window for i in videos for window in self._view_windows(self.test[i])]
+            rows = [tested[i] for i in positions]
+            shown = torch.cat([view_frames(tested[i].shape[0], self._clip, self._views) for i in videos])
+            windows = [window for i in videos for window in self._view_windows(tested[i])]
             yield TestBatch(self._batch(torch.cat(views), rows, shown, windows, positions, 1.0), count, shown)
 
     def _view_windows(self, row: VideoRow) -> list[Window]:

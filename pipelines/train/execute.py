@@ -6,18 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from pipelines.data.index import VideoIndex
 from pipelines.data.reader import ParquetClips
 from pipelines.protocols import attribute_groups, check_protocol
 from pipelines.runs import PhaseName, RunConfig, load_anonymizer
 from stprivacy.anonymizers import Anonymizer, STPrivacy, make_anonymizer
+from stprivacy.attackers import ATTACKERS, AttackerSettings, WhitenedFrames, attacker_names
 from stprivacy.checkpoint import CheckpointStore
 from stprivacy.config import ModelConfig, RecognizerConfig, from_dict
-from stprivacy.models.frame_recognizer import FrameRecognizer, frame_clip
+from stprivacy.models.frame_recognizer import FrameRecognizer
 from stprivacy.models.pretrained import start_from_pretrained
 from stprivacy.models.recognizer import Recognizer
-from stprivacy.models.whitening import WhitenedEmbedding
 from stprivacy.noise import derived_seed
 from stprivacy.phases.adversarial import adversarial
 from stprivacy.phases.context import PhaseContext
@@ -25,6 +26,7 @@ from stprivacy.phases.evaluate import evaluate, evaluate_apart
 from stprivacy.phases.initialize import initialize
 from stprivacy.phases.loop import Training
 from stprivacy.phases.predictions import Scoring
+from stprivacy.released import AsReleased, value_range
 
 Result = dict[str, float | str]
 
@@ -57,6 +59,7 @@ def _open(run: RunConfig, folder: Path, context: PhaseContext, **options: Any) -
         prefetch_batches=run.prefetch_batches,
         split=run.split,
         person_regions=run.needs_person,
+        validation_share=run.validation_share,
         **options,
     )
 
@@ -98,11 +101,11 @@ def _evaluate(run: RunConfig, training: Training) -> Result:
     model = _tested(run, attributes)
     action = Recognizer(run.recognizer, run.model.clip, len(training.data.action_names))
     attackers = make_attackers(run, len(attributes))
-    _pretrain({"action": action, **attackers}, run.recognizer, training)
+    _pretrain({"action": action, **_startable(attackers)}, run.recognizer, training)
     scoring = Scoring(attribute_groups(run), run.f1_threshold)
     scores = evaluate(model, run.deploy_keep_ratio, action, attackers, training, scoring)
     _tell_left_out(scores, training)
-    return {"protocol": run.protocol} | scores
+    return {"protocol": run.protocol, "as_released": _released(run)} | scores
 
 
 def _evaluate_frames(run: RunConfig, training: Training) -> Result:
@@ -115,10 +118,9 @@ def _evaluate_frames(run: RunConfig, training: Training) -> Result:
     model = _tested(run, data.attribute_names)
     clip, config = run.model.clip, run.recognizer
     action = Recognizer(config, clip, len(actions.action_names))
-    whitened = WhitenedEmbedding(frame_clip(clip), run.whitened_components, config.embed_dim)
     attackers = {
         "standard": FrameRecognizer(config, clip, len(data.attribute_names)),
-        "whitened": FrameRecognizer(config, clip, len(data.attribute_names), whitened),
+        "whitened": WhitenedFrames(config, clip, len(data.attribute_names), run.whitened_components),
     }
     readers = {name: attacker.recognizer for name, attacker in attackers.items()}
     _pretrain({"action": action, **readers}, config, training)
@@ -126,14 +128,23 @@ def _evaluate_frames(run: RunConfig, training: Training) -> Result:
     apart = replace(training, data=actions, store=training.store.part("action"))
     scoring = Scoring(f1_threshold=run.f1_threshold)
     scores = evaluate_apart(model, run.deploy_keep_ratio, action, attackers, own, apart, scoring)
-    return {"protocol": run.protocol, "action_dataset": actions.index.description.dataset} | scores
+    about = {"protocol": run.protocol, "as_released": _released(run)}
+    return about | {"action_dataset": actions.index.description.dataset} | scores
 
 
 def _tested(run: RunConfig, attribute_names: Sequence[str]) -> Anonymizer:
-    """The anonymizer that is tested."""
-    if run.from_run:
-        return load_anonymizer(Path(run.from_run), attribute_names)
-    return make_anonymizer(run.anonymizer, run.model, run.rival())
+    """The anonymizer that is tested, with the recipient's copy in place of its output where that is wanted."""
+    loaded = load_anonymizer(Path(run.from_run), attribute_names) if run.from_run else None
+    model = loaded or make_anonymizer(run.anonymizer, run.model, run.rival())
+    if not run.as_released:
+        return model
+    whitest = value_range(loaded.config) if loaded else 1.0
+    return AsReleased(model, run.model.clip, run.released_quality, whitest)
+
+
+def _released(run: RunConfig) -> str:
+    """How the tested clips were released, in words."""
+    return f"h264 crf {run.released_quality}" if run.as_released else "no"
 
 
 def _tell_left_out(scores: Result, training: Training) -> None:
@@ -158,14 +169,20 @@ def _pretrain(
             training.context.tell(f"{name} starts from {settings.pretrained}: {report.summary()}")
 
 
-def make_attackers(run: RunConfig, attributes: int) -> dict[str, Recognizer]:
-    """The privacy attackers of an evaluation: the protocol's own recognizer, and the same on whitened tubelets."""
-    clip, config = run.model.clip, run.recognizer
-    whitened = WhitenedEmbedding(clip, run.whitened_components, config.embed_dim)
-    return {
-        "standard": Recognizer(config, clip, attributes),
-        "whitened": Recognizer(config, clip, attributes, whitened),
-    }
+def make_attackers(run: RunConfig, attributes: int) -> dict[str, nn.Module]:
+    """The privacy attackers of an evaluation. The weights of each do not depend on which others there are."""
+    settings = AttackerSettings(run.recognizer, run.model.clip, attributes, run.whitened_components)
+    attackers = {}
+    for name in attacker_names(run.attackers):
+        torch.manual_seed(derived_seed(run.seed, run.phase, "weights", name))
+        attackers[name] = ATTACKERS[name](settings)
+    return attackers
+
+
+def _startable(attackers: Mapping[str, nn.Module]) -> dict[str, Recognizer]:
+    """The recognizers among and in the attackers that have the size of the pretrained network, if there is one."""
+    parts = {name: getattr(module, "recognizer", module) for name, module in attackers.items()}
+    return {name: part for name, part in parts.items() if isinstance(part, Recognizer) and part.config.pretrained}
 
 
 _PHASES: dict[PhaseName, Callable[[RunConfig, Training], Result]] = {

@@ -24,11 +24,6 @@ class FrameRecognizer(nn.Module):
         self.recognizer = Recognizer(config, frame_clip(clip), num_outputs, embedding)
         self.clip = clip
 
-    @property
-    def embedding(self) -> nn.Module:
-        """What turns frames into tokens."""
-        return self.recognizer.embedding
-
     def inputs(self, video: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
         """Video [b 3 t h w], keep [b l n] -> its frames [(b t) 3 1 h w] and the patches that each keeps [(b t) 1 n]."""
         frames = rearrange(video, "b c t h w -> (b t) c 1 h w")

@@ -37,10 +37,6 @@ class Recognizer(nn.Module):
         self.apply(initialise)
         nn.init.zeros_(self.head.weight)
 
-    def inputs(self, video: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
-        """What its embedding sees of video [b 3 t h w], keep [b l n]: both as they are."""
-        return video, keep
-
     def forward(self, video: Tensor, keep: Tensor | None = None, noise: Noise = Noise()) -> Tensor:
         """Video [b 3 t h w] normalised, keep [b l n] in {0, 1} or None for all -> logits [b outputs]."""
         mask = None if keep is None else rearrange(keep, "b l n -> b (l n)")

@@ -3,10 +3,12 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
+
+TestPart = Literal["test", "validation"]
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,11 @@ class ClipSource(Protocol):
     def train_batches(self, epoch: int, first_step: int, batch_size: int) -> Iterator[Batch]:
         """The worker's shares of the epoch's batches from `first_step` on, augmented."""
 
-    def test_size(self) -> int:
-        """Videos in the test split."""
+    def test_size(self, part: TestPart = "test") -> int:
+        """Videos in the test split, or in the validation part: training videos that are not trained on."""
 
-    def test_batches(self, batch_videos: int) -> Iterator[TestBatch]:
-        """The worker's test videos (every world_size-th), `batch_videos` at a time."""
+    def test_batches(self, batch_videos: int, part: TestPart = "test") -> Iterator[TestBatch]:
+        """The worker's test videos (every world_size-th), or those for validation, `batch_videos` at a time."""
 
 
 class PhaseContext(Protocol):

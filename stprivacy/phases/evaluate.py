@@ -1,26 +1,27 @@
 """Phase 3, evaluation: recognizers trained from scratch on the frozen anonymizer's output, tested on its test split."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import backward
 
 from stprivacy.anonymized import Anonymized, Anonymizer
+from stprivacy.attackers import Fitted, Reconstructed, epoch_factor
+from stprivacy.attackers.reconstruction import recovery_loss
+from stprivacy.config import ClipConfig
 from stprivacy.losses import action_loss, privacy_loss
-from stprivacy.models.frame_recognizer import FrameRecognizer
 from stprivacy.models.recognizer import Recognizer
-from stprivacy.models.whitening import Moments, WhitenedEmbedding
 from stprivacy.noise import ClipNoise
 from stprivacy.phases.context import Batch
 from stprivacy.phases.learner import Learner
 from stprivacy.phases.loop import PhaseLoop, Training
 from stprivacy.phases.predictions import Readers, Scoring
+from stprivacy.phases.selection import choose_attackers
 
 ACTION = "action"
-WHITENING_CLIPS = 512
-
-Reader = Recognizer | FrameRecognizer
+FITTING_CLIPS = 512
 
 
 class EvaluationPhase:
@@ -34,13 +35,13 @@ class EvaluationPhase:
         name: str,
         anonymizer: Anonymizer,
         keep_ratio: float,
-        recognizers: Mapping[str, Reader],
+        recognizers: Mapping[str, nn.Module],
         training: Training,
     ) -> None:
         self.name = name
         self._anonymizer, self._keep_ratio = anonymizer, keep_ratio
         self._recognizers, self._training = recognizers, training
-        (self.clip,) = {module.clip for module in recognizers.values()}
+        self.clip = _clip_of(recognizers)
         self.learners = [
             Learner(name, module, training.settings, training.context) for name, module in recognizers.items()
         ]
@@ -53,60 +54,86 @@ class EvaluationPhase:
     def backward(self, share: Batch, noise: ClipNoise) -> dict[str, Tensor]:
         """One share of a batch: every recognizer's own loss on the transformed clips."""
         anonymized = self.transform(share)
-        terms = {}
+        terms: dict[str, Tensor] = {}
         for learner in self.learners:
-            logits = learner(anonymized.video, anonymized.keep, noise.scoped(learner.name))
-            reads_action = learner.name == ACTION
-            loss = action_loss(logits, share.action) if reads_action else privacy_loss(logits, share.privacy)
-            backward(loss * share.weight)
-            terms[f"loss_{learner.name}"] = loss.detach()
+            read = learner(anonymized.video, anonymized.keep, noise.scoped(learner.name))
+            losses = _losses(learner.name, read, share)
+            backward(torch.stack(list(losses.values())).sum() * share.weight)
+            terms |= {name: loss.detach() for name, loss in losses.items()}
         return terms
 
     def train(self) -> None:
         """Train all of them to the end, or what is left of it."""
         loop = PhaseLoop(self, self._training)
         step = loop.resume()
-        if step == 0:  # a resumed run finds the projections in its checkpoint
-            for module in self._recognizers.values():
-                if isinstance(module.embedding, WhitenedEmbedding):
-                    self._fit_whitening(module, module.embedding)
+        if step == 0:  # a resumed run finds what was fitted in its checkpoint
+            self._fit()
         loop.train(step)
 
-    def _fit_whitening(self, module: Reader, embedding: WhitenedEmbedding) -> None:
-        """Set the projection of a whitened attacker from transformed training clips."""
+    def _fit(self) -> None:
+        """Set whitening and the like from transformed training clips."""
         context, batch_size = self._training.context, self._training.settings.batch_size
-        moments = Moments(embedding.clip, context.device)
-        for step, batch in enumerate(self._training.data.train_batches(0, 0, batch_size)):
-            if step * batch_size >= WHITENING_CLIPS:
+        fitted = [module for module in self._recognizers.values() if isinstance(module, Fitted)]
+        sums = [module.statistics(context.device) for module in fitted]
+        for step, batch in enumerate(self._training.data.train_batches(0, 0, batch_size) if fitted else ()):
+            if step * batch_size >= FITTING_CLIPS:
                 break
             if batch.weight:
                 anonymized = self.transform(batch.to(context.device))
-                moments.add(*module.inputs(anonymized.video, anonymized.keep))
-        moments.reduce(context.sum)
-        embedding.fit(moments)
+                for statistics in sums:
+                    statistics.add(anonymized.video, anonymized.keep)
+        for module, statistics in zip(fitted, sums, strict=True):
+            statistics.reduce(context.sum)
+            module.fit(statistics)
+
+
+def _clip_of(recognizers: Mapping[str, nn.Module]) -> ClipConfig:
+    """The geometry of the clips that all of them read."""
+    (clip,) = {module.clip for module in recognizers.values()}
+    assert isinstance(clip, ClipConfig)
+    return clip
+
+
+def _losses(name: str, read: Tensor | Reconstructed, share: Batch) -> dict[str, Tensor]:
+    """A recognizer's own losses; they are added up."""
+    if name == ACTION and isinstance(read, Tensor):
+        return {"loss_action": action_loss(read, share.action)}
+    if isinstance(read, Reconstructed):
+        pixels = recovery_loss(read.video, share.video)
+        return {f"loss_{name}": privacy_loss(read.logits, share.privacy), f"loss_{name}_pixels": pixels}
+    return {f"loss_{name}": privacy_loss(read, share.privacy)}
 
 
 def evaluate(
     anonymizer: Anonymizer,
     keep_ratio: float,
     action_recognizer: Recognizer,
-    attackers: Mapping[str, Reader],
+    attackers: Mapping[str, nn.Module],
     training: Training,
     scoring: Scoring = Scoring(),
 ) -> dict[str, float | str]:
-    """Run phase 3 against a frozen anonymizer in evaluation mode; gives back flat metrics with intervals and floors."""
+    """Run phase 3 against a frozen anonymizer in evaluation mode; gives back flat metrics with intervals and floors.
+
+    Attackers that train longer than the action recognizer do so after it, with checkpoints of their own.
+    """
     _freeze(anonymizer, training)
-    recognizers = {ACTION: action_recognizer, **attackers}
-    phase = EvaluationPhase("evaluate", anonymizer, keep_ratio, recognizers, training)
-    phase.train()
-    return _test(Readers(phase.learners[0], phase.learners[1:], phase.transform), training, scoring)
+    learners: dict[str, Learner] = {}
+    for factor in sorted({1, *map(epoch_factor, attackers)}):
+        players: dict[str, nn.Module] = {ACTION: action_recognizer} if factor == 1 else {}
+        players |= {name: module for name, module in attackers.items() if epoch_factor(name) == factor}
+        part = _prolonged(training, factor)
+        phase = EvaluationPhase(_phase_name(factor), anonymizer, keep_ratio, players, part)
+        phase.train()
+        learners |= {learner.name: learner for learner in phase.learners}
+    readers = Readers(learners[ACTION], [learners[name] for name in attackers], phase.transform)
+    return _test(readers, training, scoring)
 
 
 def evaluate_apart(
     anonymizer: Anonymizer,
     keep_ratio: float,
     action_recognizer: Recognizer,
-    attackers: Mapping[str, Reader],
+    attackers: Mapping[str, nn.Module],
     training: Training,
     action_training: Training,
     scoring: Scoring = Scoring(),
@@ -123,12 +150,32 @@ def evaluate_apart(
     return _test(Readers(action.learners[0], attacks.learners, attacks.transform), training, scoring)
 
 
+def _phase_name(factor: int) -> str:
+    return "evaluate" if factor == 1 else f"evaluate-{factor}x"
+
+
+def _prolonged(training: Training, factor: int) -> Training:
+    """The same training over `factor` times as many epochs."""
+    if factor == 1:
+        return training
+    own = training.settings
+    settings = replace(own, epochs=factor * own.epochs, max_steps=factor * own.max_steps)
+    return replace(training, settings=settings, store=training.store.part(f"{factor}x"))
+
+
 def _freeze(anonymizer: Anonymizer, training: Training) -> None:
     if isinstance(anonymizer, nn.Module):
         anonymizer.eval().requires_grad_(False).to(training.context.device)
 
 
 def _test(readers: Readers, training: Training, scoring: Scoring) -> dict[str, float | str]:
+    data, context, names = training.data, training.context, list(training.data.attribute_names)
     batch_videos = max(training.settings.batch_size // 8, 1)
-    predictions = readers.predict(training.data, training.context, batch_videos)
-    return predictions.scores(list(training.data.attribute_names), scoring, training.seed)
+    choice: list[str] = []
+    scores: dict[str, float | str] = {}
+    if data.test_size("validation"):
+        validation = readers.predict(data, context, batch_videos, "validation")
+        choice, validated = choose_attackers(validation, names, context.tell)
+        scores |= validated
+    tested = readers.predict(data, context, batch_videos)
+    return tested.scores(names, scoring, training.seed, choice) | scores

@@ -13,6 +13,7 @@ from pipelines.progress import Progress
 from pipelines.recipes import RECIPES, describe_recipes
 from pipelines.runs import PROTOCOLS, PhaseName
 from stprivacy.anonymizers import ANONYMIZERS
+from stprivacy.attackers import ATTACKERS
 from stprivacy.config import TestViewsConfig
 from tests.run_fixtures import do_run
 
@@ -59,9 +60,9 @@ def test_a_phase_finds_the_recipe_of_the_run_that_it_starts_from() -> None:
         assert {recipe().of(phase).recipe for phase in ("init", "adversarial", "evaluate")} == {name}
 
 
-def test_the_list_names_every_recipe_protocol_and_anonymizer_and_says_what_it_is_for() -> None:
+def test_the_list_names_and_explains_every_recipe_protocol_anonymizer_and_attacker() -> None:
     listed = describe_recipes()
     heads = [line for line in listed.splitlines() if line[:1].islower()]
-    assert {name for line in heads for name in line.split(", ")} == {*RECIPES, *PROTOCOLS, *ANONYMIZERS}
+    assert {name for line in heads for name in line.split(", ")} == {*RECIPES, *PROTOCOLS, *ANONYMIZERS, *ATTACKERS}
     assert listed.count("Figure 4, column") == len(ABLATIONS)
     assert "None was run on the real data here" in listed

@@ -45,10 +45,10 @@ class RandomClips:
             rows = torch.arange(step * batch_size, (step + 1) * batch_size)
             yield Batch(self._video[rows], self._action[rows], self._privacy[rows], rows, 1.0)
 
-    def test_size(self) -> int:
+    def test_size(self, part: str = "test") -> int:
         return 0
 
-    def test_batches(self, batch_videos: int) -> Iterator[tuple[Batch, int]]:
+    def test_batches(self, batch_videos: int, part: str = "test") -> Iterator[tuple[Batch, int]]:
         return iter(())
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from stprivacy.attackers import WhitenedFrames
 from stprivacy.models.frame_recognizer import FrameRecognizer, frame_clip
-from stprivacy.models.whitening import Moments, WhitenedEmbedding
 from stprivacy.noise import ClipNoise
 from tests.tiny import CLIP, RECOGNIZER
 
@@ -67,10 +67,9 @@ def test_stochastic_depth_draws_for_each_frame_from_its_clip_alone(model: FrameR
 
 
 def test_a_whitened_one_fits_its_projection_to_the_patches_of_frames(video: torch.Tensor) -> None:
-    embedding = WhitenedEmbedding(frame_clip(CLIP), 6, RECOGNIZER.embed_dim)
-    model = FrameRecognizer(RECOGNIZER, CLIP, 5, embedding)
-    moments = Moments(embedding.clip, torch.device("cpu"))
-    moments.add(*model.inputs(video, EVERYTHING))
+    model = WhitenedFrames(RECOGNIZER, CLIP, 5, 6)
+    moments = model.statistics(torch.device("cpu"))
+    moments.add(video, EVERYTHING)
     assert moments.count == 2 * 4 * 4
-    embedding.fit(moments)
+    model.fit(moments)
     assert model(video, EVERYTHING).shape == (2, 4, 5)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pipelines.data.reader import ParquetClips
 from stprivacy.anonymizers import Identity, STPrivacy
+from stprivacy.attackers.transformer import Whitened
 from stprivacy.checkpoint import CheckpointStore, weights_digest
 from stprivacy.config import (
     AugmentConfig,
@@ -21,7 +22,6 @@ from stprivacy.config import (
 )
 from stprivacy.losses import action_loss, privacy_loss, sparsification_loss
 from stprivacy.models.recognizer import Recognizer
-from stprivacy.models.whitening import WhitenedEmbedding
 from stprivacy.noise import ClipNoise
 from stprivacy.phases.adversarial import AdversarialPhase, adversarial
 from stprivacy.phases.context import Batch
@@ -210,7 +210,7 @@ def run_evaluation(data: ParquetClips, folder: Path, epochs: int) -> dict[str, f
     torch.manual_seed(0)
     attackers = {
         "standard": Recognizer(RECOGNIZER, CLIP, 5),
-        "whitened": Recognizer(RECOGNIZER, CLIP, 5, WhitenedEmbedding(CLIP, 16, RECOGNIZER.embed_dim)),
+        "whitened": Whitened(RECOGNIZER, CLIP, 5, 16),
     }
     settings = replace(TRAIN, epochs=epochs, checkpoint_every_steps=7, optim=OptimConfig(learning_rate=0.2))
     action = Recognizer(RECOGNIZER, CLIP, 2)

@@ -1,0 +1,89 @@
+"""A linear probe on pooled token statistics: what can be read without a network."""
+
+from collections.abc import Callable
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from stprivacy.attackers.base import AttackerSettings, Statistics
+from stprivacy.config import ClipConfig
+from stprivacy.noise import Noise
+from stprivacy.tubelets import to_tubelets
+
+
+class Pooled(nn.Module):
+    """A linear layer on the mean and standard deviation, over a clip's kept tubelets, of every tubelet value.
+
+    The features are standardised by their mean and standard deviation over training clips. Where a clip keeps no
+    tubelet, they are 0 before that.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, clip: ClipConfig, num_outputs: int) -> None:
+        super().__init__()
+        self.clip = clip
+        features = 2 * clip.tubelet_values
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("scale", torch.ones(features))
+        self.head = nn.Linear(features, num_outputs)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def pool(self, video: Tensor, keep: Tensor) -> Tensor:
+        """Features [b 2v] of video [b 3 t h w], keep [b l n], not standardised."""
+        tubelets = to_tubelets(video, self.clip.tubelet_frames, self.clip.patch_size)  # b n v
+        weight = rearrange(keep, "b l n -> b (l n) 1").to(tubelets)
+        weight = weight / weight.sum(1, keepdim=True).clamp_min(1.0)
+        mean = (tubelets * weight).sum(1)
+        variance = ((tubelets - mean.unsqueeze(1)).square() * weight).sum(1)
+        return torch.cat([mean, variance.sqrt()], 1)
+
+    def forward(self, video: Tensor, keep: Tensor, noise: Noise = Noise()) -> Tensor:
+        """Video [b 3 t h w], keep [b l n] -> logits [b outputs]."""
+        logits: Tensor = self.head((self.pool(video, keep) - self.mean) * self.scale)
+        return logits
+
+    def statistics(self, device: torch.device) -> "FeatureSums":
+        """Sums of the features."""
+        return FeatureSums(self, device)
+
+    def fit(self, statistics: Statistics) -> None:
+        """Set mean and scale; a feature that never changes is left out (scale 0)."""
+        assert isinstance(statistics, FeatureSums)
+        mean, std = statistics.moments()
+        self.mean.copy_(mean)
+        self.scale.copy_(torch.where(std > 1e-6, 1 / std.clamp_min(1e-6), 0.0))
+
+
+class FeatureSums:
+    """Count, sum and sum of squares of pooled features, in double precision."""
+
+    def __init__(self, probe: Pooled, device: torch.device) -> None:
+        self._probe = probe
+        self.count = torch.zeros(1, dtype=torch.float64, device=device)
+        self.total = torch.zeros(len(probe.mean), dtype=torch.float64, device=device)
+        self.squares = torch.zeros_like(self.total)
+
+    def add(self, video: Tensor, keep: Tensor) -> None:
+        """Take in video [b 3 t h w], keep [b l n]."""
+        features = self._probe.pool(video, keep).double()
+        self.count += len(features)
+        self.total += features.sum(0)
+        self.squares += features.square().sum(0)
+
+    def reduce(self, add_up: Callable[[Tensor], Tensor]) -> None:
+        """Replace the sums by those over workers."""
+        self.count, self.total, self.squares = (add_up(part) for part in (self.count, self.total, self.squares))
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation [2v]."""
+        mean = self.total / self.count
+        return mean, (self.squares / self.count - mean.square()).clamp_min(0).sqrt()
+
+
+def pooled(settings: AttackerSettings) -> Pooled:
+    """A linear probe on mean and standard deviation of the kept tubelets."""
+    return Pooled(settings.clip, settings.outputs)
