@@ -1,4 +1,4 @@
-"""SPAct's privacy objective: a self-supervised network on two frames of each video, no labels (Dave et al., CVPR 2022)."""
+"""SPAct's privacy objective: no labels, two frames of each video find together (Dave et al., CVPR 2022)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
