@@ -17,6 +17,7 @@ from stprivacy.noise import ClipNoise
 from stprivacy.phases.adversarial import AdversarialPhase
 from stprivacy.phases.context import Batch
 from stprivacy.phases.local import LocalContext
+from stprivacy.phases.objectives.label import LabelObjective
 
 ACTIONS, ATTRIBUTES = 8, 5
 
@@ -29,13 +30,10 @@ class AdversarialStep:
     ) -> None:
         run = RECIPES[recipe]().adversarial
         size = run.model.clip
-        players = (
-            STPrivacy(run.model),
-            Recognizer(run.recognizer, size, ACTIONS),
-            Recognizer(run.recognizer, size, ATTRIBUTES),
-        )
-        settings = replace(run.train, amp=amp, compile=compiled)
-        self.phase = AdversarialPhase(*players, run.losses, settings, LocalContext(device))
+        anonymizer, action = STPrivacy(run.model), Recognizer(run.recognizer, size, ACTIONS)
+        settings, context = replace(run.train, amp=amp, compile=compiled), LocalContext(device)
+        privacy = LabelObjective(Recognizer(run.recognizer, size, ATTRIBUTES), run.losses, settings, context)
+        self.phase = AdversarialPhase(anonymizer, action, privacy, run.losses, settings, context)
         self.batch = Batch(
             torch.randn(clips, 3, size.frames, size.height_px, size.width_px),
             torch.randint(ACTIONS, (clips,)),

@@ -14,11 +14,19 @@ from pipelines.data.index import VideoIndex
 from pipelines.progress import Progress
 from pipelines.protocols import check_protocol
 from pipelines.recipes import RECIPES, describe_recipes
-from pipelines.runs import PhaseName, ProtocolName, RunConfig, make_request, read_config
+from pipelines.runs import (
+    PhaseName,
+    ProtocolName,
+    RunConfig,
+    check_source,
+    make_request,
+    read_config,
+    with_anonymizer,
+)
 from pipelines.tracking import Tracker, default_tracking_uri
 from pipelines.train.launch import launch
 from pipelines.train.runs import RunRequest
-from stprivacy.anonymizers import AnonymizerName, Region, ResizeMode
+from stprivacy.anonymizers import LEARNED, AnonymizerName, LearnedName, Region, ResizeMode
 from stprivacy.attackers import attacker_names
 from stprivacy.config import (
     AugmentConfig,
@@ -29,6 +37,8 @@ from stprivacy.config import (
     RecognizerConfig,
     TestViewsConfig,
 )
+from stprivacy.phases.objectives.spact import SPActConfig
+from stprivacy.phases.objectives.vita import VITAConfig
 
 
 @dataclass(frozen=True)
@@ -45,8 +55,9 @@ class LaunchOptions:
 
 @dataclass(frozen=True)
 class InitOptions:
-    """What decides an initialised network."""
+    """What decides an initialised network. VITA and SPAct keep every tubelet, and learn reconstruction here."""
 
+    anonymizer: LearnedName
     model: ModelConfig
     train: PhaseConfig
     augment: AugmentConfig
@@ -60,14 +71,16 @@ class InitOptions:
 
 @dataclass(frozen=True)
 class AdversarialOptions:
-    """What decides an anonymizer, besides the network it starts from."""
+    """What decides an anonymizer, besides the network it starts from, whose --from run also names it."""
 
+    vita: VITAConfig
+    spact: SPActConfig
     recognizer: RecognizerConfig
     train: PhaseConfig
     augment: AugmentConfig
     lambda_sparsification: float  # weight of L_Spars; the paper's is 1
     lambda_action: float  # weight of L_Action in Eq 13
-    lambda_privacy: float  # weight of L_Privacy in Eq 13
+    lambda_privacy: float  # weight of L_Privacy in Eq 13; VITA's gamma
     privacy_objective: PrivacyObjective  # linear is the paper's; bounded caps each term at log 2
     seed: int  # of the recognizers' weights, the order of the clips, their augmentation and the mask noise
     split: int  # official split of the data set, from 1
@@ -79,7 +92,7 @@ class AdversarialOptions:
 class EvaluateOptions:
     """What decides an evaluation, besides the anonymizer."""
 
-    anonymizer: AnonymizerName  # --list tells what each does
+    anonymizer: AnonymizerName  # --list tells what each does; by default that of the --from run
     region: Region  # what blackening and blurs obscure: person boxes, which the data set must have, or the whole frame
     resize_mode: ResizeMode  # of downsampling, down and back up
     protocol: ProtocolName  # --list tells what each takes
@@ -146,6 +159,7 @@ def _base(phase: PhaseName) -> RunConfig:
         split=source.split,  # another one's training part may hold this one's test videos
         exclude=source.exclude if phase == "adversarial" else "",
         model=source.model,
+        anonymizer=source.anonymizer,
         losses=source.losses if phase == "evaluate" else base.losses,
         deploy_keep_ratio=source.model.keep_ratio,
     )
@@ -186,12 +200,15 @@ def _configured(base: RunConfig, arguments: Any) -> RunConfig:
         chosen["attackers"] = attacker_names(chosen["attackers"])
     run = replace(base, data=data, losses=losses, **(chosen | others))
     run = replace(run, model=whole_path(run.model), recognizer=whole_path(run.recognizer))
-    if run.phase == "evaluate" and run.anonymizer == "stprivacy" and not run.from_run:
-        raise ValueError("--anonymizer stprivacy needs --from: the folder of its run. For no transformation: raw")
-    if run.phase == "evaluate" and run.anonymizer != "stprivacy" and run.from_run:
+    if run.phase == "init":
+        return with_anonymizer(run, run.anonymizer)
+    if run.anonymizer in LEARNED and not run.from_run:
+        raise ValueError(f"--anonymizer {run.anonymizer} needs --from: the folder of its run. No transformation: raw")
+    if run.anonymizer not in LEARNED and run.from_run:
         raise ValueError(f"--anonymizer {run.anonymizer} is not trained: leave --from out")
     for folder in filter(None, (run.data, run.action_data) if run.needs_person else ()):
         VideoIndex(Path(folder), person_regions=True)  # before workers start: raises where boxes are missing
+    check_source(run)
     if run.phase == "evaluate":
         check_protocol(run)
     return run

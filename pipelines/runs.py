@@ -2,17 +2,19 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from pipelines.train.runs import RunRequest
 from stprivacy.anonymizers import (
+    LEARNED,
     AnonymizerName,
+    Learned,
+    LearnedName,
     Region,
     ResizeMode,
     RivalOptions,
-    STPrivacy,
     check_anonymizer,
     needs_person,
 )
@@ -30,6 +32,8 @@ from stprivacy.config import (
     from_dict,
     to_dict,
 )
+from stprivacy.phases.objectives.spact import SPActConfig
+from stprivacy.phases.objectives.vita import VITAConfig
 
 PhaseName = Literal["init", "adversarial", "evaluate"]
 ProtocolName = Literal["known", "unseen", "frame-level", "fapder", "ospar"]
@@ -77,6 +81,8 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     recognizer: RecognizerConfig = field(default_factory=RecognizerConfig)
     losses: LossConfig = field(default_factory=LossConfig)
+    vita: VITAConfig = field(default_factory=VITAConfig)
+    spact: SPActConfig = field(default_factory=SPActConfig)
     train: PhaseConfig = field(default_factory=PhaseConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     views: TestViewsConfig = field(default_factory=TestViewsConfig)
@@ -139,8 +145,26 @@ def read_config(folder: Path) -> RunConfig:
     return from_dict(RunConfig, json.loads(path.read_text()))
 
 
-def load_anonymizer(folder: Path, attribute_names: Sequence[str] = ()) -> STPrivacy:
-    """STPrivacy as the newest whole checkpoint of the init or adversarial run in `folder` has it.
+def check_source(run: RunConfig) -> None:
+    """See whether the run that `run` starts from or tests has its anonymizer. Raises: ValueError: it has another."""
+    if run.from_run:
+        trained = read_config(Path(run.from_run)).anonymizer
+        if trained != run.anonymizer:
+            raise ValueError(
+                f"--anonymizer {run.anonymizer} does not fit --from {run.from_run}: that run trained {trained}"
+            )
+
+
+def with_anonymizer(run: RunConfig, name: AnonymizerName) -> RunConfig:
+    """The run with another anonymizer. All but STPrivacy keep every tubelet and start from random weights."""
+    if name == "stprivacy":
+        return replace(run, anonymizer=name)
+    model = replace(run.model, keep_ratio=1.0, pretrained="")
+    return replace(run, anonymizer=name, model=model, deploy_keep_ratio=1.0)
+
+
+def load_anonymizer(folder: Path, attribute_names: Sequence[str] = ()) -> Learned:
+    """The anonymizer as the newest whole checkpoint of the init or adversarial run in `folder` has it.
 
     `attribute_names`, if given, are those that an adversarial run must have been trained against.
     Raises: ValueError: no run, no checkpoint, one of a run that trains no anonymizer, or of other attributes, or with
@@ -150,13 +174,22 @@ def load_anonymizer(folder: Path, attribute_names: Sequence[str] = ()) -> STPriv
     checkpoint = load_latest(folder / "checkpoints", warn=lambda message: None)
     if checkpoint is None:
         raise ValueError(f"{folder} has no checkpoint yet: let its job finish first")
-    prefix = {"init": "self_recognizer.anonymizer.", "adversarial": "anonymizer."}.get(config.phase)
-    if prefix is None:
+    if config.phase == "evaluate":
         raise ValueError(f"{folder} is an {config.phase} run: it holds no anonymizer. Give an init or adversarial run")
     expected: dict[str, Any] = {"clip": to_dict(config.model.clip)}
     if attribute_names and config.phase == "adversarial":
         expected["attributes"] = list(attribute_names)
     check_about(checkpoint, expected)
-    model = STPrivacy(config.model)
-    load_weights(model, checkpoint, prefix)
+    name = learned_name(config)
+    # In its own phase 1, STPrivacy carries a classification head.
+    headed = name == "stprivacy" and config.phase == "init"
+    model = LEARNED[name](config.model)
+    load_weights(model, checkpoint, "self_recognizer.anonymizer." if headed else "anonymizer.")
     return model
+
+
+def learned_name(run: RunConfig) -> LearnedName:
+    """The anonymizer of a run that trains one. Raises: ValueError: it is one that is not trained."""
+    if run.anonymizer in LEARNED:
+        return run.anonymizer
+    raise ValueError(f"anonymizer {run.anonymizer} is not trained: phases 1 and 2 take {', '.join(LEARNED)}")

@@ -110,13 +110,15 @@ class ModelConfig:
     select: Select = "slot"  # evaluation keeps the best of each temporal slot, or of the whole clip
     mask_gradient: MaskGradient = "exact"  # of pruned tokens: the derivative of Eq 10, or a bounded form
     normalize_output: bool = False  # divide the output by its training standard deviation
+    vita_width: float = 1.0  # factor on the widths of VITA's network; 1 is its paper's
+    spact_width: float = 1.0  # factor on the widths of SPAct's network; 1 is its paper's
     drop_path: float = 0.1  # stochastic depth of the last layer
     pretrained: str = ""  # 2D ViT to start from: a timm name or a .safetensors file; by default none
     inflation: Inflation = "averaging"  # of its patch kernel over a tubelet's frames, or into the central one
     pretrained_pixels: PixelScale = "half"  # a file's mean and std: .5 and .5, or ImageNet's; timm names know theirs
 
     def __post_init__(self) -> None:
-        _positive(self, "embed_dim", "num_heads", "mlp_ratio")
+        _positive(self, "embed_dim", "num_heads", "mlp_ratio", "vita_width", "spact_width")
         if self.anonymizer_depth < 0:
             raise ValueError(f"anonymizer_depth must not be negative, got {self.anonymizer_depth}")
         if not self.stage_depths or min(self.stage_depths) < 1:

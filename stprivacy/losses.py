@@ -42,6 +42,24 @@ def privacy_loss(logits: Tensor, privacy: Tensor, objective: PrivacyObjective = 
     return (loss.clamp_max(math.log(2)) if objective == "bounded" else loss).mean()
 
 
+def uniform_loss(logits: Tensor) -> Tensor:
+    """Binary cross-entropy of logits, of any shape, with the uniform prediction .5; log 2 where they are 0 (VITA)."""
+    return F.binary_cross_entropy_with_logits(logits.float(), torch.full_like(logits, 0.5, dtype=torch.float32))
+
+
+def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    """Normalised temperature-scaled cross-entropy of two views [b d] of each of b videos (SimCLR's; SPAct's L_B).
+
+    For each of the 2b projections z: -log exp(cos(z, z') / temperature) / sum over all others, z' being the other view
+    of its video; the mean over the 2b. Of a single video it is 0.
+    """
+    z = F.normalize(torch.cat([first, second]).float(), dim=1)  # 2b d
+    similarities = z @ z.T / temperature
+    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
+    partners = torch.arange(len(z), device=z.device).roll(len(first))
+    return F.cross_entropy(similarities.masked_fill(itself, -math.inf), partners)
+
+
 def initialization_loss(sparsification: Tensor, action: Tensor, weights: LossConfig) -> Tensor:
     """L = L_Spars + L'_Action (Eq 12)."""
     return weights.lambda_sparsification * sparsification + action

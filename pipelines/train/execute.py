@@ -11,13 +11,14 @@ from torch import nn
 from pipelines.data.index import VideoIndex
 from pipelines.data.reader import ParquetClips
 from pipelines.protocols import attribute_groups, check_protocol
-from pipelines.runs import PhaseName, RunConfig, load_anonymizer
-from stprivacy.anonymizers import Anonymizer, STPrivacy, make_anonymizer
+from pipelines.runs import PhaseName, RunConfig, check_source, learned_name, load_anonymizer
+from pipelines.train.objectives import make_objective
+from pipelines.train.start import pretrain
+from stprivacy.anonymizers import LEARNED, Anonymizer, FrameAnonymizer, STPrivacy, make_anonymizer
 from stprivacy.attackers import ATTACKERS, AttackerSettings, WhitenedFrames, attacker_names
 from stprivacy.checkpoint import CheckpointStore
-from stprivacy.config import ModelConfig, RecognizerConfig, from_dict
+from stprivacy.config import from_dict
 from stprivacy.models.frame_recognizer import FrameRecognizer
-from stprivacy.models.pretrained import start_from_pretrained
 from stprivacy.models.recognizer import Recognizer
 from stprivacy.noise import derived_seed
 from stprivacy.phases.adversarial import adversarial
@@ -26,6 +27,7 @@ from stprivacy.phases.evaluate import evaluate, evaluate_apart
 from stprivacy.phases.initialize import initialize
 from stprivacy.phases.loop import Training
 from stprivacy.phases.predictions import Scoring
+from stprivacy.phases.reconstruct import reconstruct
 from stprivacy.released import AsReleased, value_range
 
 Result = dict[str, float | str]
@@ -34,6 +36,7 @@ Result = dict[str, float | str]
 def execute(config: dict[str, Any], folder: Path, context: PhaseContext, store: CheckpointStore) -> Result:
     """Run the phase that `config` describes; gives back what belongs into result.json, the same on every worker."""
     run = from_dict(RunConfig, config)
+    check_source(run)
     data = _open(run, Path(run.data), context)
     # New weights are drawn from torch's own generator: the same ones on every worker and on every restart.
     torch.manual_seed(derived_seed(run.seed, run.phase, "weights"))
@@ -80,17 +83,18 @@ def _video_ids(folder: Path) -> frozenset[str]:
 
 
 def _initialize(run: RunConfig, training: Training) -> Result:
-    model = STPrivacy(run.model)
-    _pretrain({"anonymizer": model}, run.model, training)
+    model = LEARNED[learned_name(run)](run.model)
+    if isinstance(model, FrameAnonymizer):
+        return dict(reconstruct(model, training))
+    pretrain({"anonymizer": model}, run.model, training)
     return dict(initialize(model, run.losses, training))
 
 
 def _adversarial(run: RunConfig, training: Training) -> Result:
     model = load_anonymizer(Path(run.from_run))
     action = Recognizer(run.recognizer, run.model.clip, len(training.data.action_names))
-    privacy = Recognizer(run.recognizer, run.model.clip, len(training.data.attribute_names))
-    _pretrain({"action_recognizer": action, "privacy_recognizer": privacy}, run.recognizer, training)
-    return dict(adversarial(model, action, privacy, run.losses, training))
+    pretrain({"action_recognizer": action}, run.recognizer, training)
+    return dict(adversarial(model, action, make_objective(run, training), run.losses, training))
 
 
 def _evaluate(run: RunConfig, training: Training) -> Result:
@@ -101,7 +105,7 @@ def _evaluate(run: RunConfig, training: Training) -> Result:
     model = _tested(run, attributes)
     action = Recognizer(run.recognizer, run.model.clip, len(training.data.action_names))
     attackers = make_attackers(run, len(attributes))
-    _pretrain({"action": action, **_startable(attackers)}, run.recognizer, training)
+    pretrain({"action": action, **_startable(attackers)}, run.recognizer, training)
     scoring = Scoring(attribute_groups(run), run.f1_threshold)
     scores = evaluate(model, run.deploy_keep_ratio, action, attackers, training, scoring)
     _tell_left_out(scores, training)
@@ -123,7 +127,7 @@ def _evaluate_frames(run: RunConfig, training: Training) -> Result:
         "whitened": WhitenedFrames(config, clip, len(data.attribute_names), run.whitened_components),
     }
     readers = {name: attacker.recognizer for name, attacker in attackers.items()}
-    _pretrain({"action": action, **readers}, config, training)
+    pretrain({"action": action, **readers}, config, training)
     own = replace(training, data=data)
     apart = replace(training, data=actions, store=training.store.part("action"))
     scoring = Scoring(f1_threshold=run.f1_threshold)
@@ -138,7 +142,7 @@ def _tested(run: RunConfig, attribute_names: Sequence[str]) -> Anonymizer:
     model = loaded or make_anonymizer(run.anonymizer, run.model, run.rival())
     if not run.as_released:
         return model
-    whitest = value_range(loaded.config) if loaded else 1.0
+    whitest = value_range(loaded.config) if isinstance(loaded, STPrivacy) else 1.0
     return AsReleased(model, run.model.clip, run.released_quality, whitest)
 
 
@@ -157,16 +161,6 @@ def _tell_left_out(scores: Result, training: Training) -> None:
                 f"{name} scores are means over {scored:.0f} of {total} classes: the others are shown by no test video, "
                 "or by all of them"
             )
-
-
-def _pretrain(
-    models: Mapping[str, STPrivacy | Recognizer], settings: ModelConfig | RecognizerConfig, training: Training
-) -> None:
-    """Start the models from the checkpoint that `settings` name, if any, and tell what it gave to each."""
-    # A phase that goes on needs no network: its own checkpoint is about to replace all weights.
-    if settings.pretrained and training.store.empty:
-        for name, report in start_from_pretrained(models, settings).items():
-            training.context.tell(f"{name} starts from {settings.pretrained}: {report.summary()}")
 
 
 def make_attackers(run: RunConfig, attributes: int) -> dict[str, nn.Module]:

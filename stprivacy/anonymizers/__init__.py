@@ -8,13 +8,17 @@ from torch import nn
 from stprivacy.anonymized import Anonymized, Anonymizer
 from stprivacy.anonymizers.collective import CollectiveStyle
 from stprivacy.anonymizers.controls import Selection, motion_score, random_score, untrained
+from stprivacy.anonymizers.frames import FrameAnonymizer
 from stprivacy.anonymizers.identity import Identity
 from stprivacy.anonymizers.obscure import Obscure, black, blur
 from stprivacy.anonymizers.options import Region, ResizeMode, RivalOptions
 from stprivacy.anonymizers.resolution import Downsample
+from stprivacy.anonymizers.spact import UNet
+from stprivacy.anonymizers.vita import ITNet
 from stprivacy.config import ModelConfig
 from stprivacy.models.anonymizer import STPrivacy
 
+LearnedName = Literal["stprivacy", "vita", "spact"]
 AnonymizerName = Literal[
     "raw",
     "downsample-2x",
@@ -23,12 +27,16 @@ AnonymizerName = Literal[
     "strong-blur",
     "weak-blur",
     "collective-style",
+    "vita",
+    "spact",
     "stprivacy",
     "untrained",
     "random-selection",
     "motion-selection",
 ]
+Learned = STPrivacy | FrameAnonymizer
 
+LEARNED: dict[LearnedName, Callable[[ModelConfig], Learned]] = {"stprivacy": STPrivacy, "vita": ITNet, "spact": UNet}
 ANONYMIZERS: Mapping[AnonymizerName, Callable[[ModelConfig, RivalOptions], nn.Module]] = {
     "raw": lambda config, options: Identity(config.clip),
     "downsample-2x": lambda config, options: Downsample(config.clip, 2, options.resize_mode),
@@ -37,6 +45,8 @@ ANONYMIZERS: Mapping[AnonymizerName, Callable[[ModelConfig, RivalOptions], nn.Mo
     "strong-blur": lambda config, options: Obscure(config.clip, blur(21, sigma=10.0), options.region),
     "weak-blur": lambda config, options: Obscure(config.clip, blur(13, sigma=10.0), options.region),
     "collective-style": lambda config, options: CollectiveStyle(config.clip),
+    "vita": lambda config, options: ITNet(config),
+    "spact": lambda config, options: UNet(config),
     "stprivacy": lambda config, options: STPrivacy(config),
     "untrained": lambda config, options: untrained(config, options.seed),
     "random-selection": lambda config, options: Selection(config, random_score),
@@ -50,6 +60,8 @@ PURPOSES: Mapping[AnonymizerName, str] = {
     "strong-blur": "person boxes blurred by 21 x 21 pixels, sigma 10; --region frame: everything",
     "weak-blur": "person boxes blurred by 13 x 13 pixels, sigma 10; --region frame: everything",
     "collective-style": "luma, averaged over 3 frames and a sixteenth of the height; assumed, see its docstring",
+    "vita": "each frame redrawn by ITNet, trained against an ensemble that reads frames",
+    "spact": "each frame redrawn by a UNet, trained without private labels",
     "stprivacy": "the paper's, of the run that --from names; of an init run: without any adversary",
     "untrained": "control: STPrivacy with random weights",
     "random-selection": "control: as many raw tubelets as STPrivacy keeps, chosen by chance",
@@ -77,15 +89,21 @@ def needs_person(name: AnonymizerName, region: Region) -> bool:
 
 __all__ = [
     "ANONYMIZERS",
+    "LEARNED",
     "PURPOSES",
     "Anonymized",
     "Anonymizer",
     "AnonymizerName",
+    "FrameAnonymizer",
+    "ITNet",
     "Identity",
+    "Learned",
+    "LearnedName",
     "Region",
     "ResizeMode",
     "RivalOptions",
     "STPrivacy",
+    "UNet",
     "check_anonymizer",
     "make_anonymizer",
     "needs_person",

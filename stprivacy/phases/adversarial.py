@@ -1,34 +1,37 @@
-"""Phase 2, adversarial learning: STPrivacy against an action and a video-level privacy recognizer (Eq 13)."""
+"""Phase 2, adversarial learning (Eq 13): an anonymizer against an action recognizer and a privacy objective."""
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 from torch.autograd import backward
 
+from stprivacy.anonymized import Anonymized
+from stprivacy.anonymizers import Learned
 from stprivacy.config import LossConfig, PhaseConfig
-from stprivacy.losses import action_loss, adversarial_loss, privacy_loss, sparsification_loss
-from stprivacy.models.anonymizer import STPrivacy
+from stprivacy.losses import action_loss, adversarial_loss, sparsification_loss
 from stprivacy.noise import ClipNoise
 from stprivacy.phases.context import Batch, PhaseContext
 from stprivacy.phases.learner import Learner
 from stprivacy.phases.loop import PhaseLoop, Training
+from stprivacy.phases.objectives.protocol import PrivacyObjective
 from stprivacy.phases.statistics import mask_statistics, watch_masks
 
 
 class AdversarialPhase:
-    """Updates STPrivacy by Eq 13 and, in the same step, the two recognizers by their own losses.
+    """Updates the anonymizer by Eq 13 and, in the same step or in turns, its opponents by their own losses.
 
-    Each sees the others' weights from before the step: the recognizers learn on detached output, STPrivacy from
-    recognizers held fixed.
+    The opponents are the action recognizer and the adversaries of the privacy objective. Each player sees the others'
+    weights from before the step: the opponents learn on detached output, the anonymizer from opponents held fixed.
     """
 
     name = "adversarial"
 
     def __init__(
         self,
-        anonymizer: STPrivacy,
+        anonymizer: Learned,
         action_recognizer: nn.Module,
-        privacy_recognizer: nn.Module,
+        objective: PrivacyObjective,
         losses: LossConfig,
         settings: PhaseConfig,
         context: PhaseContext,
@@ -39,46 +42,53 @@ class AdversarialPhase:
         optim = replace(settings.optim, learning_rate=settings.optim.learning_rate * settings.anonymizer_rate_scale)
         self.anonymizer = Learner("anonymizer", anonymizer, replace(settings, optim=optim), context)
         self.action_recognizer = Learner("action_recognizer", action_recognizer, settings, context)
-        self.privacy_recognizer = Learner("privacy_recognizer", privacy_recognizer, settings, context)
-        self.learners = (self.anonymizer, self.action_recognizer, self.privacy_recognizer)
+        self.objective = objective
+        self.learners = (self.anonymizer, self.action_recognizer, *objective.learners)
 
     def backward(self, share: Batch, noise: ClipNoise) -> dict[str, Tensor]:
-        """One share of a batch: the three players' losses and gradients."""
-        action_noise, privacy_noise = noise.scoped("action_recognizer"), noise.scoped("privacy_recognizer")
-        anonymized = self.anonymizer(share.video, noise=noise.scoped("anonymizer"))
+        """One share of a batch: the losses and gradients of those whose turn it is."""
+        even = self.anonymizer.step % 2 == 0
+        anonymizer_moves = even or not self.objective.takes_turns
+        opponents_move = not even or not self.objective.takes_turns
+        with torch.set_grad_enabled(anonymizer_moves):
+            anonymized = self.anonymizer(share.video, noise=noise.scoped("anonymizer"))
         watch_masks(anonymized)
+        terms: dict[str, Tensor] = {}
+        if anonymizer_moves:
+            terms |= self._move_anonymizer(anonymized, share, noise)
+        if opponents_move:
+            terms |= self._move_opponents(anonymized, share, noise)
+        return terms | mask_statistics(anonymized)
 
-        # STPrivacy, against recognizers held fixed: L = L_Spars + lambda_A L_Action - lambda_P L_Privacy (Eq 13).
-        video, keep = anonymized.video, anonymized.keep
+    def _move_anonymizer(self, anonymized: Anonymized, share: Batch, noise: ClipNoise) -> dict[str, Tensor]:
+        """Against opponents held fixed: L = L_Spars + lambda_A L_Action - lambda_P L_Privacy (Eq 13)."""
+        action_noise = noise.scoped("action_recognizer")
         sparsification = sparsification_loss(anonymized.stage_keeps, self.keep_ratio)  # Eq 7
-        action = action_loss(self.action_recognizer.frozen(video, keep, action_noise), share.action)
-        logits = self.privacy_recognizer.frozen(video, keep, privacy_noise)
-        privacy = privacy_loss(logits, share.privacy, self.losses.privacy_objective)
+        logits = self.action_recognizer.frozen(anonymized.video, anonymized.keep, action_noise)
+        action = action_loss(logits, share.action)
+        privacy = self.objective.gain(anonymized, share, noise)
         loss = adversarial_loss(sparsification, action, privacy, self.losses)
         backward(loss * share.weight)
+        return {"loss": loss.detach(), "loss_sparsification": sparsification.detach()}
 
-        # The recognizers, each by its own loss, on the detached output.
-        video, keep = video.detach(), keep.detach()
-        read_action = action_loss(self.action_recognizer(video, keep, action_noise), share.action)
-        backward(read_action * share.weight)
-        read_privacy = privacy_loss(self.privacy_recognizer(video, keep, privacy_noise), share.privacy)
-        backward(read_privacy * share.weight)
-
-        return {
-            "loss": loss.detach(),
-            "loss_sparsification": sparsification.detach(),
-            "loss_action": read_action.detach(),
-            "loss_privacy": read_privacy.detach(),
-        } | mask_statistics(anonymized)
+    def _move_opponents(self, anonymized: Anonymized, share: Batch, noise: ClipNoise) -> dict[str, Tensor]:
+        """Each by its own loss, on the detached output."""
+        video, keep = anonymized.video.detach(), anonymized.keep.detach()
+        action = action_loss(self.action_recognizer(video, keep, noise.scoped("action_recognizer")), share.action)
+        backward(action * share.weight)
+        losses = self.objective.losses(Anonymized(video, keep, (keep,)), share, noise)
+        for loss in losses:
+            backward(loss * share.weight)
+        return {"loss_action": action.detach(), "loss_privacy": torch.stack([x.detach() for x in losses]).mean()}
 
 
 def adversarial(
-    anonymizer: STPrivacy,
+    anonymizer: Learned,
     action_recognizer: nn.Module,
-    privacy_recognizer: nn.Module,
+    objective: PrivacyObjective,
     losses: LossConfig,
     training: Training,
 ) -> dict[str, float]:
-    """Run phase 2 on the three modules in place; gives back the mean terms and statistics of the last epoch."""
-    players = anonymizer, action_recognizer, privacy_recognizer
+    """Run phase 2 on all players in place; gives back the mean terms and statistics of the last epoch."""
+    players = anonymizer, action_recognizer, objective
     return PhaseLoop(AdversarialPhase(*players, losses, training.settings, training.context), training).run()

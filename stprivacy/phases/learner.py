@@ -24,6 +24,7 @@ class Learner:
 
     def __init__(self, name: str, module: nn.Module, settings: PhaseConfig, context: PhaseContext) -> None:
         self.name = name
+        self.step = 0
         self.module = module.to(context.device).train()
         for layer in self.module.modules():
             if isinstance(layer, Layer):
@@ -57,6 +58,16 @@ class Learner:
         parallel = self._parallel
         with parallel.no_sync() if more_to_come and isinstance(parallel, DistributedDataParallel) else nullcontext():
             yield
+
+    def begin(self, step: int) -> None:
+        """Prepare for `step`; the loop calls it on every worker before the first share of the batch."""
+        self.step = step
+        self.share_buffers()
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing was learned since the last update, so that there is nothing to update by."""
+        return all(parameter.grad is None for parameter in self.module.parameters())
 
     @torch.no_grad()
     def share_buffers(self) -> None:

@@ -53,7 +53,7 @@ class PhaseLoop:
         if settings.max_steps:
             self.total_steps = min(self.total_steps, settings.max_steps)
         self._sums: dict[str, float] = {}
-        self._summed_steps = 0
+        self._counts: dict[str, int] = {}  # learners may take turns, so that some terms are not of every step
         self._last_report: dict[str, float] = {}
 
     def run(self) -> dict[str, float]:
@@ -79,7 +79,7 @@ class PhaseLoop:
         phase = self.phase
         # Before the shares: workers may have different numbers of them, and collectives must keep one order.
         for learner in phase.learners:
-            learner.share_buffers()
+            learner.begin(step)
         shares = batch.to(self.context.device).split(self.settings.accumulate_steps)
         weighted: dict[str, Tensor] = {}
         for index, share in enumerate(shares):
@@ -92,12 +92,13 @@ class PhaseLoop:
         # The same numbers on every worker: all of them stop, or none.
         check_finite(phase.name, step, terms)
         # All gradients are checked before the first optimizer moves.
-        terms |= {f"gradient_norm_{x.name}": x.clip_gradient(phase.name, step) for x in phase.learners}
-        for learner in phase.learners:
+        moving = [learner for learner in phase.learners if not learner.at_rest]
+        terms |= {f"gradient_norm_{x.name}": x.clip_gradient(phase.name, step) for x in moving}
+        for learner in moving:
             learner.update(step, self.total_steps, self.steps_per_epoch)
         for name, value in terms.items():
             self._sums[name] = self._sums.get(name, 0.0) + value.item()
-        self._summed_steps += 1
+            self._counts[name] = self._counts.get(name, 0) + 1
         self.context.progress(phase.name, step + 1, self.total_steps, self.settings.batch_size)
 
     def _backward(self, share: Batch, noise: ClipNoise, more_to_come: bool) -> dict[str, Tensor]:
@@ -107,8 +108,8 @@ class PhaseLoop:
             return self.phase.backward(share, noise)
 
     def _report(self, step: int) -> None:
-        self._last_report = {name: total / self._summed_steps for name, total in self._sums.items()}
-        self._sums, self._summed_steps = {}, 0
+        self._last_report = {name: total / self._counts[name] for name, total in self._sums.items()}
+        self._sums, self._counts = {}, {}
         self.context.report(self.phase.name, step, self._last_report)
 
     def resume(self) -> int:
@@ -126,7 +127,7 @@ class PhaseLoop:
         for learner in self.phase.learners:
             load_weights(learner.module, checkpoint, f"{learner.name}.")
             learner.optimizer.load_state_dict(checkpoint.state["optimizers"][learner.name])
-        self._sums, self._summed_steps = dict(checkpoint.state["sums"]), checkpoint.state["summed_steps"]
+        self._sums, self._counts = dict(checkpoint.state["sums"]), dict(checkpoint.state["counts"])
         self._last_report = dict(checkpoint.state["last_report"])
 
     def _weights(self) -> dict[str, Tensor]:
@@ -141,7 +142,7 @@ class PhaseLoop:
             ABOUT: self._about(),
             "optimizers": {learner.name: learner.optimizer.state_dict() for learner in self.phase.learners},
             "sums": self._sums,
-            "summed_steps": self._summed_steps,
+            "counts": self._counts,
             "last_report": self._last_report,
         }
 

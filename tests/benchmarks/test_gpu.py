@@ -9,7 +9,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 # What the machine that it is meant for does not have.
-WITHOUT_RAY = "import sys; sys.modules.update(dict.fromkeys(['ray', 'av', 'mlflow', 'tyro', 'rich', 'pyarrow', 'torchmetrics', 'pymoo', 'cv2', 'pandas', 'matplotlib']));"
+ABSENT = ["ray", "av", "mlflow", "tyro", "rich", "pyarrow", "torchmetrics", "pymoo", "cv2", "pandas", "matplotlib"]
+WITHOUT_RAY = f"import sys; sys.modules.update(dict.fromkeys({ABSENT}));"
 
 
 def test_prints_every_table_and_writes_them_as_json(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from stprivacy.phases.initialize import InitializationPhase, initialize
 from stprivacy.phases.learner import NonFiniteError
 from stprivacy.phases.local import LocalContext
 from stprivacy.phases.loop import Training
+from stprivacy.phases.objectives.label import LabelObjective
 from tests.shard_fixtures import write_tiny_dataset
 from tests.tiny import CLIP, MODEL, RECOGNIZER
 
@@ -68,7 +69,8 @@ def gradients(module: nn.Module) -> dict[str, Tensor]:
 def test_equation_13_reaches_the_anonymizer_and_each_recognizer_gets_its_own_loss_only() -> None:
     weights = LossConfig(lambda_action=0.5, lambda_privacy=0.25)
     anonymizer, action, privacy = STPrivacy(MODEL), recognizer(2), recognizer(5)
-    phase = AdversarialPhase(anonymizer, action, privacy, weights, TRAIN, LocalContext())
+    objective = LabelObjective(privacy, weights, TRAIN, LocalContext())
+    phase = AdversarialPhase(anonymizer, action, objective, weights, TRAIN, LocalContext())
     batch, noise = a_batch()
     phase.backward(batch, noise)
     routed = [gradients(module) for module in (anonymizer, action, privacy)]
@@ -109,10 +111,17 @@ def train_init(
     return model, context
 
 
+def play(players: tuple[STPrivacy, Recognizer, Recognizer], training: Training) -> None:
+    """Phase 2 of STPrivacy."""
+    anonymizer, action, privacy = players
+    objective = LabelObjective(privacy, LossConfig(), training.settings, training.context)
+    adversarial(anonymizer, action, objective, LossConfig(), training)
+
+
 def train_adversarial(data: ParquetClips, folder: Path, settings: PhaseConfig = TRAIN) -> str:
     torch.manual_seed(0)
     players = STPrivacy(MODEL), recognizer(2), recognizer(5)
-    adversarial(*players, LossConfig(), Training(data, settings, LocalContext(), store(folder), seed=3))
+    play(players, Training(data, settings, LocalContext(), store(folder), seed=3))
     return "".join(weights_digest(player.state_dict()) for player in players)
 
 
@@ -123,7 +132,7 @@ def test_the_anonymizers_rate_is_scaled_beside_the_recognizers(data: ParquetClip
         before = [player.head.weight.detach().clone() for player in players]
         settings = replace(TRAIN, max_steps=1, anonymizer_rate_scale=scale)
         training = Training(data, settings, LocalContext(), store(tmp_path / str(scale)), seed=3)
-        adversarial(*players, LossConfig(), training)
+        play(players, training)
         return [player.head.weight.detach() - old for player, old in zip(players, before, strict=True)]
 
     for whole, scaled, scale in zip(first_step(1.0), first_step(0.1), (0.1, 1.0, 1.0), strict=True):

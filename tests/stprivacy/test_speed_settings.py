@@ -20,6 +20,7 @@ from stprivacy.phases.evaluate import evaluate
 from stprivacy.phases.initialize import InitializationPhase, initialize
 from stprivacy.phases.local import LocalContext
 from stprivacy.phases.loop import Phase, Training
+from stprivacy.phases.objectives.label import LabelObjective
 from tests.shard_fixtures import write_tiny_dataset
 from tests.tiny import CLIP, MODEL, RECOGNIZER
 
@@ -47,7 +48,9 @@ def run_init(training: Training) -> None:
 
 
 def run_adversarial(training: Training) -> None:
-    adversarial(STPrivacy(MODEL), *recognizers(), LossConfig(), training)
+    anonymizer, (action, privacy) = STPrivacy(MODEL), recognizers()
+    objective = LabelObjective(privacy, LossConfig(), training.settings, training.context)
+    adversarial(anonymizer, action, objective, LossConfig(), training)
 
 
 def run_evaluation(training: Training) -> None:
@@ -80,7 +83,9 @@ def init_phase(settings: PhaseConfig) -> Phase:
 
 
 def adversarial_phase(settings: PhaseConfig) -> Phase:
-    return AdversarialPhase(STPrivacy(UNSCALED), *recognizers(), LossConfig(), settings, LocalContext())
+    anonymizer, (action, privacy) = STPrivacy(UNSCALED), recognizers()
+    objective = LabelObjective(privacy, LossConfig(), settings, LocalContext())
+    return AdversarialPhase(anonymizer, action, objective, LossConfig(), settings, LocalContext())
 
 
 @pytest.mark.parametrize("make", [init_phase, adversarial_phase])
