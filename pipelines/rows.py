@@ -15,6 +15,7 @@ from pipelines.recipes import RECIPES, describe_recipes
 from pipelines.runs import RunConfig, make_request
 from pipelines.tables import STRIDES, TABLE_ROWS
 from pipelines.train.runs import RunRequest
+from stprivacy.anonymizers import LEARNED
 from stprivacy.config import PhaseConfig, PixelScale
 
 
@@ -36,8 +37,10 @@ class RowOptions:
         """A phase of the paper with these settings."""
         own = ("batch_size", "accumulate_steps", "amp", "compile", "max_steps")
         train: PhaseConfig = replace(run.train, **{name: getattr(self, name) for name in own})
-        model = replace(run.model, pretrained=self.pretrained, pretrained_pixels=self.pretrained_pixels)
-        recognizer = replace(run.recognizer, pretrained=self.pretrained, pretrained_pixels=self.pretrained_pixels)
+        model, recognizer = run.model, run.recognizer
+        if model.pretrained:  # rivals' networks start from nothing
+            model = replace(model, pretrained=self.pretrained, pretrained_pixels=self.pretrained_pixels)
+        recognizer = replace(recognizer, pretrained=self.pretrained, pretrained_pixels=self.pretrained_pixels)
         run = replace(run, train=train, model=whole_path(model), recognizer=whole_path(recognizer))
         return replace(run, seed=self.seed, split=self.split)
 
@@ -67,8 +70,8 @@ def _run_row(
     Args:
         row: its name; --list prints them all, with the exact command and the paper's values
         data: ingested data set that it is tested on
-        out: folder of all rows: those that train STPrivacy alike share its runs
-        train_data: ingested data set that STPrivacy, and in Table 3 the action recognizer, is trained on
+        out: folder of all rows: those that train alike share the runs
+        train_data: ingested data set that the anonymizer, and in Table 3 the action recognizer, is trained on
         options: what a row leaves open
         where: what it runs on
     """
@@ -93,7 +96,8 @@ def row_runs(row: str, data: Path, train_data: Path | None, out: Path, options: 
     by_frames = recipe.evaluate.protocol == "frame-level"
     test = replace(options.of(recipe.evaluate), data=tested, action_data=trained if by_frames else "")
     check_data(test)
-    training = [] if test.anonymizer == "raw" else _training(recipe, trained, tested if by_frames else "", out, options)
+    learned = test.anonymizer in LEARNED
+    training = _training(recipe, trained, tested if by_frames else "", out, options) if learned else []
     if training:
         test = replace(test, from_run=str(training[-1].folder))
     return [*training, make_request(out / row, test, f"evaluate {row}")]
@@ -101,7 +105,9 @@ def row_runs(row: str, data: Path, train_data: Path | None, out: Path, options: 
 
 def _training(recipe: Recipe, data: str, exclude: str, out: Path, options: RowOptions) -> list[RunRequest]:
     """Phases 1 and 2, the same for all rows that train on the same videos."""
-    folder = out / "-".join(["stprivacy", Path(data).name, *(["without", Path(exclude).name] if exclude else [])])
+    folder = out / "-".join(
+        [recipe.init.anonymizer, Path(data).name, *(["without", Path(exclude).name] if exclude else [])]
+    )
     init, adversarial = (
         replace(options.of(run), recipe="paper", data=data, exclude=exclude)
         for run in (recipe.init, recipe.adversarial)
