@@ -1,8 +1,10 @@
 """What a recipe is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
-from pipelines.runs import PhaseName, RunConfig
+from pipelines.runs import PhaseName, RunConfig, with_anonymizer
+from stprivacy.anonymizers import LearnedName
 
 
 @dataclass(frozen=True)
@@ -24,3 +26,12 @@ class Recipe:
     def of(self, phase: PhaseName) -> RunConfig:
         """The configuration of one phase."""
         return {"init": self.init, "adversarial": self.adversarial, "evaluate": self.evaluate}[phase]
+
+    def training(self, anonymizer: LearnedName) -> Self:
+        """The same for another anonymizer that is trained."""
+        return replace(
+            self,
+            init=with_anonymizer(self.init, anonymizer),
+            adversarial=with_anonymizer(self.adversarial, anonymizer),
+            evaluate=with_anonymizer(self.evaluate, anonymizer),
+        )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from pipelines.recipe import Recipe
-from pipelines.runs import ProtocolName, with_anonymizer
+from pipelines.runs import ProtocolName
 from stprivacy.anonymizers import LEARNED, AnonymizerName
 
 # Every n-th frame (Sections 4.3 and 4.8). PA-HMDB51's is unpublished: HMDB51's.
@@ -19,16 +19,12 @@ def table_row(
     What is trained for it, is trained on `train_dataset`, if that is given (and in protocol frame-level the action
     recognizer, too).
     """
-    init, adversarial, test = (
-        with_anonymizer(run, anonymizer) if anonymizer in LEARNED else replace(run, anonymizer=anonymizer)
-        for run in (paper.init, paper.adversarial, replace(paper.evaluate, protocol=protocol))
-    )
+    recipe = paper.training(anonymizer) if anonymizer in LEARNED else paper
+    test = replace(recipe.evaluate, anonymizer=anonymizer, protocol=protocol)
     if anonymizer not in LEARNED:
         test = replace(test, deploy_keep_ratio=1.0)
     return replace(
-        paper,
-        init=init,
-        adversarial=adversarial,
+        recipe,
         evaluate=test,
         dataset=dataset,
         train_dataset=train_dataset,

@@ -1,0 +1,137 @@
+"""The comparison of anonymizers as runs: every row, trained and tested under the same protocol, seed by seed."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from operator import methodcaller
+from pathlib import Path
+from typing import cast
+
+from pipelines.ablations import ABLATIONS
+from pipelines.recipe import Recipe
+from pipelines.recipes import RECIPES
+from pipelines.runs import ProtocolName, RunConfig, make_request
+from pipelines.train.runs import RunRequest
+from stprivacy.anonymizers import LEARNED, PURPOSES, AnonymizerName, Region
+from stprivacy.attackers import attacker_names
+
+INITIALISED = "initialised-only"
+SELECTING = ("untrained", "random-selection", "motion-selection")  # not trained, and yet they abandon tubelets
+QUICK_ATTACKERS = ("standard", "whitened", "pooled", "mask")
+
+
+# Rows that are trained, each as a change of the recipe: the same data, epochs and rates.
+TRAINED: Mapping[str, Callable[[Recipe], Recipe]] = {
+    **{str(name): methodcaller("training", name) for name in LEARNED},
+    "sparsification-only": ABLATIONS["sparsification-only"],
+    "anonymization-only": ABLATIONS["anonymization-only"],
+}
+ROWS: Mapping[str, str] = {
+    **{str(name): purpose for name, purpose in PURPOSES.items()},
+    "sparsification-only": "STPrivacy without its anonymization block: kept tubelets stay as they are.",
+    "anonymization-only": "STPrivacy that keeps every tubelet (alpha = 1).",
+    INITIALISED: "STPrivacy after phase 1, without any adversary: what phase 2 adds is the difference to it.",
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared. Raises: ValueError: an unknown name, or a number that cannot be."""
+
+    data: Path
+    unseen_data: Path | None
+    recipe: str
+    rows: tuple[str, ...]
+    attackers: tuple[str, ...]
+    seeds: int
+    deploy_keep_ratios: tuple[float, ...]
+    validation_share: float
+    as_released: bool
+    released_quality: int
+    region: Region
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.rows if name not in ROWS]
+        if unknown:
+            raise ValueError(f"unknown anonymizer {', '.join(unknown)}; known are {', '.join(ROWS)}")
+        attacker_names(self.attackers)
+        if self.seeds < 1:
+            raise ValueError(f"seeds must be 1 or more, got {self.seeds}")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One evaluation of the matrix, and the runs that must come before it."""
+
+    row: str
+    seed: int
+    protocol: ProtocolName
+    before: tuple[RunRequest, ...]
+    request: RunRequest
+
+
+def cells_of(comparison: Comparison, out: Path) -> list[Cell]:
+    """All evaluations, each row at its own keep ratio and, where it has one, at the other deployed ones."""
+    tests: list[tuple[ProtocolName, Path]] = [("known", comparison.data)]
+    if comparison.unseen_data:
+        tests.append(("unseen", comparison.unseen_data))
+    return [
+        cell
+        for seed in range(comparison.seeds)
+        for protocol, data in tests
+        for row in comparison.rows
+        for cell in _cells(comparison, out, row, seed, protocol, data)
+    ]
+
+
+def _cells(comparison: Comparison, out: Path, row: str, seed: int, protocol: ProtocolName, data: Path) -> list[Cell]:
+    test, before = _tested(comparison, out, row, seed)
+    test = replace(
+        test,
+        data=str(data),
+        seed=seed,
+        label=row,
+        protocol=protocol,
+        attackers=comparison.attackers,
+        validation_share=comparison.validation_share,
+        as_released=comparison.as_released,
+        released_quality=comparison.released_quality,
+        region=comparison.region,
+    )
+    own = test.deploy_keep_ratio
+    ratios = dict.fromkeys([own, *(comparison.deploy_keep_ratios if own < 1 else ())])
+    return [
+        Cell(row, seed, protocol, before, _evaluation(out, replace(test, deploy_keep_ratio=ratio), ratio == own))
+        for ratio in ratios
+    ]
+
+
+def _tested(comparison: Comparison, out: Path, row: str, seed: int) -> tuple[RunConfig, tuple[RunRequest, ...]]:
+    """How a row is evaluated, and the runs that must come before."""
+    recipe = RECIPES[comparison.recipe]()
+    if row not in TRAINED and row != INITIALISED:
+        keep_ratio = recipe.init.model.keep_ratio if row in SELECTING else 1.0
+        return replace(recipe.evaluate, anonymizer=cast(AnonymizerName, row), deploy_keep_ratio=keep_ratio), ()
+    name = "stprivacy" if row == INITIALISED else row
+    recipe = TRAINED[name](recipe)
+    runs = _training(recipe, comparison.data, out / f"seed-{seed}" / name, seed)
+    before = runs[:1] if row == INITIALISED else runs
+    keep_ratio = recipe.init.model.keep_ratio
+    return replace(recipe.evaluate, from_run=str(before[-1].folder), deploy_keep_ratio=keep_ratio), before
+
+
+def _training(recipe: Recipe, data: Path, folder: Path, seed: int) -> tuple[RunRequest, RunRequest]:
+    init = replace(recipe.init, data=str(data), seed=seed)
+    adversarial = replace(recipe.adversarial, data=str(data), seed=seed, from_run=str(folder / "init"))
+    return (
+        make_request(folder / "init", init, f"init {folder.name}, seed {seed}"),
+        make_request(folder / "adversarial", adversarial, f"adversarial {folder.name}, seed {seed}"),
+    )
+
+
+def _evaluation(out: Path, test: RunConfig, own_ratio: bool) -> RunRequest:
+    """The folder says what tells cells of one comparison apart."""
+    parts = ["evaluate", test.protocol, *([] if own_ratio else [f"keep-{test.deploy_keep_ratio:g}"])]
+    title = f"evaluate {test.label}, {test.protocol}, seed {test.seed}" + (
+        "" if own_ratio else f", keep ratio {test.deploy_keep_ratio:g}"
+    )
+    return make_request(out / f"seed-{test.seed}" / test.label / "-".join(parts), test, title)

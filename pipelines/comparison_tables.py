@@ -1,0 +1,148 @@
+"""The tables of a comparison: means over seeds with intervals and floors, as Markdown, LaTeX, CSV and JSON."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import pandas as pd
+
+from stprivacy.pareto import TradeOff, trade_off_hypervolume
+
+Result = Mapping[str, Any]
+# header, key, factor of decimals, key of its floor
+SCORES = (
+    ("top-1 %", "action_top1", 1, "floor_action_top1"),
+    ("cMAP %", "privacy_cmap", 1, "floor_privacy_cmap"),
+    ("F1", "privacy_f1", 3, "floor_privacy_f1"),
+    ("AUC", "privacy_auc", 3, 0.5),
+    ("balanced accuracy", "privacy_balanced_accuracy", 3, 0.5),
+)
+NOTES = (
+    "Mean over seeds, ± standard deviation over seeds, [95 % bootstrap interval over test videos, mean of its ends].",
+    "Privacy scores are those of the attackers that were strongest on validation videos, attribute by attribute; "
+    "lower is better, down to the floor, which is what knowing nothing scores.",
+    "Hypervolume: the share of the ground between (floor top-1, raw's cMAP) and (raw's top-1, floor cMAP) that a row's "
+    "points, at all its deployed keep ratios, beat; higher is better. Raw itself covers none.",
+)
+
+
+def write_tables(out: Path, results: Sequence[Result]) -> list[Path]:
+    """Write result.json (all cells) and table.md, table.tex, table.csv into `out`; gives back the files."""
+    files = {name: out / name for name in ("result.json", "table.md", "table.tex", "table.csv")}
+    table = numbers(results)
+    files["result.json"].write_text(json.dumps({"cells": list(results)}, indent=1))
+    table.to_csv(files["table.csv"], index=False)
+    shown = {protocol: readable(part) for protocol, part in table.groupby("protocol", sort=False)}
+    attacks = {protocol: by_attacker(part) for protocol, part in _by_protocol(results).items()}
+    parts: list[str] = []
+    for protocol in shown:
+        parts += [f"## {protocol} actions", _markdown(shown[protocol])]
+        parts += ["cMAP % of each attacker:", _markdown(attacks[protocol])]
+    files["table.md"].write_text("\n\n".join([*parts, "\n".join(f"- {note}" for note in NOTES)]) + "\n")
+    files["table.tex"].write_text(
+        "\n\n".join(
+            frame.to_latex(index=False, escape=True, caption=f"{protocol} actions")
+            for protocol in shown
+            for frame in (shown[protocol], attacks[protocol])
+        )
+    )
+    return list(files.values())
+
+
+def numbers(results: Sequence[Result]) -> pd.DataFrame:
+    """One line for each protocol, row and deployed keep ratio: means, deviations, ends of intervals, hypervolume."""
+    lines = []
+    for protocol, cells in _by_protocol(results).items():
+        volumes = hypervolumes(cells)
+        for (label, ratio), group in _grouped(cells).items():
+            line: dict[str, Any] = {
+                "protocol": protocol, "anonymizer": label, "keep_ratio": ratio, "seeds": len(group),
+                "hypervolume": mean(volumes[label]), "hypervolume_sd": _sd(volumes[label]),
+                "attacker": "; ".join(dict.fromkeys(str(cell["attacker"]) for cell in group)),
+            }  # fmt: skip
+            for _, key, _, floor in SCORES:
+                line |= {name: mean(float(cell[name]) for cell in group) for name in (key, f"{key}_low", f"{key}_high")}
+                line[f"{key}_sd"] = _sd([float(cell[key]) for cell in group])
+                line[f"{key}_floor"] = floor if isinstance(floor, float) else mean(float(cell[floor]) for cell in group)
+            lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def hypervolumes(cells: Sequence[Result]) -> dict[str, list[float]]:
+    """Hypervolume of each row, seed by seed, against the raw point of that seed."""
+    volumes: dict[str, list[float]] = {}
+    for seed in sorted({cell["seed"] for cell in cells}):
+        of_seed = [cell for cell in cells if cell["seed"] == seed]
+        raw = next(cell for cell in of_seed if cell["label"] == "raw")
+        for label in dict.fromkeys(cell["label"] for cell in of_seed):
+            points = [_point(cell) for cell in of_seed if cell["label"] == label]
+            volume = trade_off_hypervolume(
+                points, _point(raw), raw["floor_privacy_cmap"], floor_top1=raw["floor_action_top1"]
+            )
+            volumes.setdefault(label, []).append(volume)
+    return volumes
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """The lines of one protocol as text, with a line of floors at the end."""
+    lines = [
+        {"anonymizer": line["anonymizer"], "keep ratio": f"{line['keep_ratio']:g}"}
+        | {header: _text(line, key, digits) for header, key, digits, _ in SCORES}
+        | {"hypervolume": _spread(line["hypervolume"], line["hypervolume_sd"], 3)}
+        for line in table.to_dict("records")
+    ]
+    first = table.iloc[0]
+    floors = {header: f"{first[f'{key}_floor']:.{digits}f}" for header, key, digits, _ in SCORES}
+    return pd.DataFrame([*lines, {"anonymizer": "floor", "keep ratio": "", **floors, "hypervolume": ""}])
+
+
+def by_attacker(cells: Sequence[Result]) -> pd.DataFrame:
+    """The cMAP (%) of every attacker on every row, mean over seeds. Which of them count, validation videos decide."""
+    prefix = "privacy_cmap_"
+    names = [
+        key.removeprefix(prefix) for key in cells[0] if key.startswith(prefix) and not key.endswith(("_low", "_high"))
+    ]
+    return pd.DataFrame(
+        {"anonymizer": label, "keep ratio": f"{ratio:g}"}
+        | {name: f"{mean(float(cell[prefix + name]) for cell in group):.1f}" for name in names}
+        for (label, ratio), group in _grouped(cells).items()
+    )
+
+
+def _by_protocol(results: Sequence[Result]) -> dict[str, list[Result]]:
+    return {
+        protocol: [cell for cell in results if cell["protocol"] == protocol]
+        for protocol in dict.fromkeys(cell["protocol"] for cell in results)
+    }
+
+
+def _grouped(cells: Sequence[Result]) -> dict[tuple[str, float], list[Result]]:
+    """The seeds of each row at each deployed keep ratio."""
+    groups: dict[tuple[str, float], list[Result]] = {}
+    for cell in cells:
+        groups.setdefault((cell["label"], cell["deploy_keep_ratio"]), []).append(cell)
+    return groups
+
+
+def _point(cell: Result) -> TradeOff:
+    return TradeOff(float(cell["action_top1"]), float(cell["privacy_cmap"]))
+
+
+def _sd(values: Sequence[float]) -> float:
+    return stdev(values) if len(values) > 1 else 0.0
+
+
+def _text(line: Mapping[str, Any], key: str, digits: int) -> str:
+    low, high = (f"{line[f'{key}_{end}']:.{digits}f}" for end in ("low", "high"))
+    return f"{_spread(line[key], line[f'{key}_sd'], digits)} [{low}, {high}]"
+
+
+def _spread(value: float, deviation: float, digits: int) -> str:
+    return f"{value:.{digits}f}" + (f" ± {deviation:.{digits}f}" if deviation else "")
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    lines = [list(table.columns), ["---"] + ["---:"] * (len(table.columns) - 1), *table.values.tolist()]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)

@@ -1,0 +1,155 @@
+"""The comparison: which runs its matrix needs, what its tables say, and the whole of it on a few videos."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines import demo
+from pipelines.commands import LaunchOptions
+from pipelines.compare import run_comparison
+from pipelines.comparison import ROWS, Comparison, cells_of
+from pipelines.comparison_tables import hypervolumes, numbers, write_tables
+from pipelines.data.datasets.synth import SynthSettings
+from pipelines.progress import Progress
+from pipelines.recipes import RECIPES
+
+COMPARISON = Comparison(
+    data=Path("/data/a"),
+    unseen_data=None,
+    recipe="demo",
+    rows=("raw", "vita", "stprivacy", "initialised-only", "random-selection"),
+    attackers=("standard", "pooled"),
+    seeds=2,
+    deploy_keep_ratios=(0.5,),
+    validation_share=0.15,
+    as_released=False,
+    released_quality=23,
+    region="boxes",
+)
+
+
+def test_every_row_is_tested_for_every_seed_and_protocol_alike(tmp_path: Path) -> None:
+    cells = cells_of(replace(COMPARISON, unseen_data=Path("/data/b"), deploy_keep_ratios=()), tmp_path)
+    assert {(cell.row, cell.seed, cell.protocol) for cell in cells} == {
+        (row, seed, protocol) for row in COMPARISON.rows for seed in (0, 1) for protocol in ("known", "unseen")
+    }
+    assert len({cell.request.folder for cell in cells}) == len(cells) == 20
+    demo_train = RECIPES["demo"]().evaluate.train
+    for cell in cells:
+        config = cell.request.config
+        assert config["data"] == {"known": "/data/a", "unseen": "/data/b"}[cell.protocol]
+        assert (config["seed"], config["label"]) == (cell.seed, cell.row)
+        assert config["train"]["epochs"] == demo_train.epochs
+        assert {run.config["data"] for run in cell.before} <= {"/data/a"}
+
+
+def test_what_is_trained_is_trained_alike_and_once(tmp_path: Path) -> None:
+    cells = {cell.row: cell for cell in cells_of(replace(COMPARISON, seeds=1, deploy_keep_ratios=()), tmp_path)}
+    assert cells["raw"].before == cells["random-selection"].before == ()
+    init, adversarial = cells["stprivacy"].before
+    assert cells["initialised-only"].before == (init,)
+    assert cells["initialised-only"].request.config["from_run"] == str(init.folder)
+    rival_init, rival_adversarial = cells["vita"].before
+    for ours, rival in ((init, rival_init), (adversarial, rival_adversarial)):
+        assert (ours.config["anonymizer"], rival.config["anonymizer"]) == ("stprivacy", "vita")
+        assert ours.config["train"] == rival.config["train"]
+        assert ours.config["recognizer"] == rival.config["recognizer"]
+
+
+def test_rows_that_abandon_tubelets_are_deployed_at_further_keep_ratios(tmp_path: Path) -> None:
+    cells = cells_of(replace(COMPARISON, seeds=1), tmp_path)
+    ratios = {row: [c.request.config["deploy_keep_ratio"] for c in cells if c.row == row] for row in COMPARISON.rows}
+    assert ratios == {
+        "raw": [1.0],
+        "vita": [1.0],
+        "stprivacy": [0.7, 0.5],
+        "initialised-only": [0.7, 0.5],
+        "random-selection": [0.7, 0.5],
+    }
+
+
+def test_unknown_names_list_the_known_ones() -> None:
+    with pytest.raises(
+        ValueError, match=r"unknown anonymizer mosaic; known are raw, downsample-2x, .*initialised-only"
+    ):
+        replace(COMPARISON, rows=("raw", "mosaic"))
+    with pytest.raises(ValueError, match="unknown: oracle; there are: standard"):
+        replace(COMPARISON, attackers=("oracle",))
+
+
+def cell(label: str, seed: int, top1: float, cmap: float, ratio: float = 1.0) -> dict[str, Any]:
+    scores = {"action_top1": top1, "privacy_cmap": cmap}
+    scores |= {"privacy_f1": 0.6, "privacy_auc": 0.7, "privacy_balanced_accuracy": 0.65}
+    bounds = {f"{key}_{end}": value + sign for key, value in scores.items() for end, sign in (("low", -1), ("high", 1))}
+    floors = {"floor_action_top1": 10.0, "floor_privacy_cmap": 50.0, "floor_privacy_f1": 0.667}
+    about = {"label": label, "seed": seed, "protocol": "known", "deploy_keep_ratio": ratio, "attacker": "face=pooled"}
+    return about | scores | bounds | floors | {"privacy_cmap_pooled": cmap, "privacy_cmap_mask": 50.0}
+
+
+CELLS = [
+    cell("raw", 0, 90.0, 80.0),
+    cell("ours", 0, 70.0, 60.0, 0.7),
+    cell("ours", 0, 50.0, 55.0, 0.5),
+    cell("raw", 1, 80.0, 90.0),
+    cell("ours", 1, 80.0, 70.0, 0.7),
+    cell("ours", 1, 45.0, 75.0, 0.5),
+]
+
+
+def test_hypervolumes_by_hand() -> None:
+    # Seed 0: from (10, 80), 60 x 20 and, below it, 40 x 5 more, of 80 x 30. Seed 1: 70 x 20 of 70 x 40.
+    volumes = hypervolumes(CELLS)
+    assert volumes["raw"] == [0.0, 0.0]
+    assert volumes["ours"] == pytest.approx([(60 * 20 + 40 * 5) / (80 * 30), 0.5])
+
+
+def test_tables_give_means_deviations_and_floors(tmp_path: Path) -> None:
+    table = numbers(CELLS)
+    ours = table[(table.anonymizer == "ours") & (table.keep_ratio == 0.7)].iloc[0]
+    assert (ours.seeds, ours.action_top1, ours.privacy_cmap) == (2, 75.0, 65.0)
+    assert ours.action_top1_sd == pytest.approx(50**0.5)
+    assert (ours.privacy_cmap_low, ours.privacy_cmap_high, ours.privacy_cmap_floor) == (64.0, 66.0, 50.0)
+    files = {file.name: file for file in write_tables(tmp_path, CELLS)}
+    markdown = files["table.md"].read_text()
+    assert "| ours | 0.7 | 75.0 ± 7.1 [74.0, 76.0] | 65.0 ± 7.1 [64.0, 66.0] |" in markdown
+    assert "| floor |  | 10.0 | 50.0 | 0.667 | 0.500 | 0.500 |  |" in markdown
+    assert "| ours | 0.5 | 65.0 | 50.0 |" in markdown  # each attacker's own
+    assert json.loads(files["result.json"].read_text())["cells"] == CELLS
+    rows = list(csv.DictReader(files["table.csv"].open()))
+    assert [(row["anonymizer"], float(row["keep_ratio"])) for row in rows] == [("raw", 1), ("ours", 0.7), ("ours", 0.5)]
+    latex = files["table.tex"].read_text()
+    assert r"\begin{tabular}" in latex
+    assert r"top-1 \%" in latex
+
+
+def test_a_small_comparison_runs_once_and_then_only_writes(ray_cluster: None, tmp_path: Path) -> None:
+    with Progress(quiet=True) as progress:
+        settings = SynthSettings("a", train_videos=32, test_videos=24)
+        data = demo.prepare_data(tmp_path / "data", settings, RECIPES["demo"](), 2, progress)
+    rows = ("raw", "blackening", "initialised-only", "motion-selection")
+    comparison = replace(COMPARISON, data=data, rows=rows, seeds=1, deploy_keep_ratios=())
+    where = LaunchOptions(workers=1)
+    files = run_comparison(comparison, tmp_path / "out", where)
+    first = [file.read_text() for file in files]
+    assert all(f"| {row} |" in first[1] for row in rows)
+    results = {cell["label"]: cell for cell in json.loads(first[0])["cells"]}
+    assert results["blackening"]["clips_without_person"] == 0
+    assert results["motion-selection"]["deploy_keep_ratio"] == 0.7
+    before = {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("result.json") if path.parent != files[0]
+    }
+    run_comparison(comparison, tmp_path / "out", where)
+    assert {path: path.stat().st_mtime_ns for path in before if path != files[0]} == {
+        path: time for path, time in before.items() if path != files[0]
+    }
+    with pytest.raises(ValueError, match="holds a run with other settings .*validation_share was 0.15, now 0.2"):
+        run_comparison(replace(comparison, validation_share=0.2), tmp_path / "out", where)
+
+
+def test_all_rows_have_a_purpose() -> None:
+    assert len(ROWS) == 16
+    assert all(ROWS.values())
