@@ -1,11 +1,12 @@
 """The comparison of anonymizers as one command: what is missing of the matrix is run, then its tables are written."""
 
+import inspect
 import sys
 from pathlib import Path
 from typing import Any
 
 import tyro
-from rich import print as print_rich
+from rich.console import Console
 from rich.markdown import Markdown
 
 from pipelines.commands import LaunchOptions, ingested_folder, launch_runs
@@ -16,19 +17,21 @@ from stprivacy.anonymizers import Region
 from stprivacy.attackers import ATTACKERS
 
 ALL = "all"
+_TABLE_CHARACTERS = 130  # fewer would cut the names in its first column
 
 
 def compare_command() -> None:
     """Parse the command line of jobs/compare.py, run the matrix and print its table; --list prints the names."""
     if "--list" in sys.argv[1:]:
         print("Anonymizers:", *(f"  {name:<20} {purpose}" for name, purpose in ROWS.items()), sep="\n")
-        print("\nAttackers:", *(f"  {name}" for name in ATTACKERS), sep="\n")
+        print("\nAttackers:", *(f"  {name:<20} {inspect.getdoc(make)}" for name, make in ATTACKERS.items()), sep="\n")
         return
     try:
         files = tyro.cli(_compare, description=__doc__)
     except (ValueError, RuntimeError, OSError) as error:
         sys.exit(f"error: {error}")
-    print_rich(Markdown(next(file for file in files if file.suffix == ".md").read_text()))
+    console = Console(width=max(Console().width, _TABLE_CHARACTERS))
+    console.print(Markdown(next(file for file in files if file.suffix == ".md").read_text()))
     print("", *files, sep="\n")
 
 
