@@ -12,7 +12,7 @@ from pipelines.recipes import RECIPES
 from pipelines.runs import ProtocolName, RunConfig, make_request
 from pipelines.train.runs import RunRequest
 from stprivacy.anonymizers import LEARNED, PURPOSES, AnonymizerName, Region
-from stprivacy.attackers import attacker_names
+from stprivacy.attackers import ALL, attacker_names
 
 INITIALISED = "initialised-only"
 SELECTING = ("untrained", "random-selection", "motion-selection")  # not trained, and yet they abandon tubelets
@@ -35,27 +35,48 @@ ROWS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared. Raises: ValueError: an unknown name, or a number that cannot be."""
+    """What is compared. Raises: ValueError: an unknown name, or a number that cannot be.
+
+    Args:
+        data: ingested data set that rows are trained and tested on
+        unseen_data: ingested data set with other actions, on which the same rows are tested, too
+        anonymizers: rows; raw, which the others are compared with, is always one
+        attackers: who reads the private attributes
+        seeds: how many, from 0 on
+        deploy_keep_ratios: further points of rows that abandon tubelets, without training them again
+        recipe: sizes and schedule; jobs/adv.py --list prints them
+        validation_share: part of the training videos that decides which attacker counts for which attribute
+        as_released: attack 8-bit H.264 instead of the transformed tensors
+        released_quality: its constant rate factor
+        region: what blackening and blurs obscure
+    """
 
     data: Path
-    unseen_data: Path | None
-    recipe: str
-    rows: tuple[str, ...]
-    attackers: tuple[str, ...]
-    seeds: int
-    deploy_keep_ratios: tuple[float, ...]
-    validation_share: float
-    as_released: bool
-    released_quality: int
-    region: Region
+    unseen_data: Path | None = None
+    anonymizers: tuple[str, ...] = (ALL,)
+    attackers: tuple[str, ...] = (ALL,)
+    seeds: int = 1
+    deploy_keep_ratios: tuple[float, ...] = ()
+    recipe: str = "demo"
+    validation_share: float = 0.15
+    as_released: bool = False
+    released_quality: int = 23
+    region: Region = "boxes"
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.rows if name not in ROWS]
+        unknown = [name for name in self.anonymizers if name not in ROWS and name != ALL]
         if unknown:
-            raise ValueError(f"unknown anonymizer {', '.join(unknown)}; known are {', '.join(ROWS)}")
+            raise ValueError(f"unknown anonymizer {', '.join(unknown)}; known are {', '.join(ROWS)}, or {ALL}")
+        if self.recipe not in RECIPES:
+            raise ValueError(f"unknown recipe {self.recipe}; jobs/adv.py --list prints them")
         attacker_names(self.attackers)
         if self.seeds < 1:
             raise ValueError(f"seeds must be 1 or more, got {self.seeds}")
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """The names of the rows, raw among them."""
+        return tuple(ROWS) if ALL in self.anonymizers else tuple(dict.fromkeys(["raw", *self.anonymizers]))
 
 
 @dataclass(frozen=True)
@@ -91,7 +112,7 @@ def _cells(comparison: Comparison, out: Path, row: str, seed: int, protocol: Pro
         seed=seed,
         label=row,
         protocol=protocol,
-        attackers=comparison.attackers,
+        attackers=attacker_names(comparison.attackers),
         validation_share=comparison.validation_share,
         as_released=comparison.as_released,
         released_quality=comparison.released_quality,

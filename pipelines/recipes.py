@@ -35,23 +35,10 @@ def demo() -> Recipe:
     VITA and SPAct have a quarter and an eighth of their papers' widths, and VITA restarts each adversary once. Expected
     on vp-synth, on two cores: about ten minutes; scores in the README.
     """
-    clip = ClipConfig(frames=8, height_px=64, width_px=64)
     base = RunConfig(
         phase="init",
         recipe="demo",
-        model=ModelConfig(
-            clip=clip,
-            embed_dim=64,
-            num_heads=4,
-            stage_depths=(1, 1, 1),
-            anonymizer_depth=2,
-            stem="tubelet_mlp",
-            mask_gradient="bounded",
-            normalize_output=True,
-            vita_width=0.25,
-            spact_width=0.125,
-            drop_path=0.0,
-        ),
+        model=_demo_model(),
         recognizer=RecognizerConfig(
             embed_dim=64, num_heads=4, depth=3, stem="tubelet_mlp", mask_gradient="bounded", drop_path=0.0
         ),
@@ -68,6 +55,22 @@ def demo() -> Recipe:
         evaluate=replace(base, phase="evaluate", train=replace(train, epochs=7)),
         stride=3,
         short_side_px=72,
+    )
+
+
+def _demo_model() -> ModelConfig:
+    return ModelConfig(
+        clip=ClipConfig(frames=8, height_px=64, width_px=64),
+        embed_dim=64,
+        num_heads=4,
+        stage_depths=(1, 1, 1),
+        anonymizer_depth=2,
+        stem="tubelet_mlp",
+        mask_gradient="bounded",
+        normalize_output=True,
+        vita_width=0.25,
+        spact_width=0.125,
+        drop_path=0.0,
     )
 
 

@@ -44,6 +44,17 @@ class ParquetClips:
 
     Videos of any size are resized to the clip's; shorter ones repeat their last frame. With `prefetch_batches`, one
     thread prepares that many batches ahead.
+
+    Args:
+        split: number of the official split, from 1.
+        frame_labels: give every frame its own private labels instead of the video's.
+        left_out: ids of videos that are not trained on.
+        action_names: those of another data set, to which the batches' actions then refer.
+        person_regions: give every batch the mask of its persons.
+        validation_share: about this part of the training videos is for validation instead, chosen by their ids.
+
+    Raises: ValueError: not an ingested data set, no such split, one without training videos, no labels or person boxes
+        of frames, an action that `action_names` lack, or a share that leaves no video for validation.
     """
 
     def __init__(
@@ -63,18 +74,6 @@ class ParquetClips:
         person_regions: bool = False,
         validation_share: float = 0.0,
     ) -> None:
-        """Open the index, on official split number `split` (from 1).
-
-        Args:
-            frame_labels: give every frame its own private labels instead of the video's.
-            left_out: ids of videos that are not trained on.
-            action_names: those of another data set, to which the batches' actions then refer.
-            person_regions: give every batch the mask of its persons.
-            validation_share: about this part of the training videos is for validation instead, chosen by their ids.
-
-        Raises: ValueError: not an ingested data set, no such split, one without training videos, no labels or person
-            boxes of frames, an action that `action_names` lack, or a share that leaves no video for validation.
-        """
         if not 0 <= rank < world_size:
             raise ValueError(f"rank must be in [0, world_size), got {rank} of {world_size}")
         self.index = VideoIndex(folder, frame_labels, person_regions)
@@ -83,20 +82,9 @@ class ParquetClips:
         self.attribute_names: Sequence[str] = description.attribute_names
         self.multi_label = description.multi_label
         rows = [row for row in self.index.split("train", split) if row.video_id not in left_out]
-        held_out = {row.video_id for row in rows if is_for_validation(row.video_id, validation_share)}
-        self.train = tuple(row for row in rows if row.video_id not in held_out)
+        self.train, validation = _part_off(rows, validation_share, folder)
         self.test = self.index.split("test", split)
-        self._parts = {"test": self.test, "validation": tuple(row for row in rows if row.video_id in held_out)}
-        if not self.train:
-            raise ValueError(
-                f"{folder} has no videos in the train split: check the split column of what was ingested, and whether "
-                "all of them are left out"
-            )
-        if validation_share and not held_out:
-            raise ValueError(
-                f"{folder} has no video for validation: none of {len(rows)} training videos is in a share of "
-                f"{validation_share:g}; set validation_share higher"
-            )
+        self._parts = {"test": self.test, "validation": validation}
         self._actions = _positions(description.action_names, self.action_names, folder)
         self._frame_labels, self._person_regions = frame_labels, person_regions
         self._clip, self._augment, self._views = clip, augment, views
@@ -226,6 +214,24 @@ class ParquetClips:
         for label, row in zip(labels, rows, strict=True):
             label[[self._actions[action] for action in row.actions]] = 1
         return labels
+
+
+def _part_off(
+    rows: Sequence[VideoRow], validation_share: float, folder: Path
+) -> tuple[tuple[VideoRow, ...], tuple[VideoRow, ...]]:
+    """The rows to train on and those for validation."""
+    train = tuple(row for row in rows if not is_for_validation(row.video_id, validation_share))
+    if not train:
+        raise ValueError(
+            f"{folder} has no videos in the train split: check the split column of what was ingested, and whether "
+            "all of them are left out"
+        )
+    if validation_share and len(train) == len(rows):
+        raise ValueError(
+            f"{folder} has no video for validation: none of {len(rows)} training videos is in a share of "
+            f"{validation_share:g}; set validation_share higher"
+        )
+    return train, tuple(row for row in rows if is_for_validation(row.video_id, validation_share))
 
 
 def _labels(values: bytes, width: int) -> Tensor:

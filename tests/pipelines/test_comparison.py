@@ -21,7 +21,7 @@ COMPARISON = Comparison(
     data=Path("/data/a"),
     unseen_data=None,
     recipe="demo",
-    rows=("raw", "vita", "stprivacy", "initialised-only", "random-selection"),
+    anonymizers=("raw", "vita", "stprivacy", "initialised-only", "random-selection"),
     attackers=("standard", "pooled"),
     seeds=2,
     deploy_keep_ratios=(0.5,),
@@ -76,7 +76,9 @@ def test_unknown_names_list_the_known_ones() -> None:
     with pytest.raises(
         ValueError, match=r"unknown anonymizer mosaic; known are raw, downsample-2x, .*initialised-only"
     ):
-        replace(COMPARISON, rows=("raw", "mosaic"))
+        replace(COMPARISON, anonymizers=("raw", "mosaic"))
+    with pytest.raises(ValueError, match="unknown recipe papers; jobs/adv.py --list prints them"):
+        replace(COMPARISON, recipe="papers")
     with pytest.raises(ValueError, match="unknown: oracle; there are: standard"):
         replace(COMPARISON, attackers=("oracle",))
 
@@ -131,7 +133,7 @@ def test_a_small_comparison_runs_once_and_then_only_writes(ray_cluster: None, tm
         settings = SynthSettings("a", train_videos=32, test_videos=24)
         data = demo.prepare_data(tmp_path / "data", settings, RECIPES["demo"](), 2, progress)
     rows = ("raw", "blackening", "initialised-only", "motion-selection")
-    comparison = replace(COMPARISON, data=data, rows=rows, seeds=1, deploy_keep_ratios=())
+    comparison = replace(COMPARISON, data=data, anonymizers=rows, seeds=1, deploy_keep_ratios=())
     where = LaunchOptions(workers=1)
     files = run_comparison(comparison, tmp_path / "out", where)
     first = [file.read_text() for file in files]
