@@ -77,7 +77,7 @@ def test_unknown_names_list_the_known_ones() -> None:
         ValueError, match=r"unknown anonymizer mosaic; known are raw, downsample-2x, .*initialised-only"
     ):
         replace(COMPARISON, anonymizers=("raw", "mosaic"))
-    with pytest.raises(ValueError, match="unknown recipe papers; jobs/adv.py --list prints them"):
+    with pytest.raises(ValueError, match=r"unknown recipe papers; jobs/adv.py --list prints them"):
         replace(COMPARISON, recipe="papers")
     with pytest.raises(ValueError, match="unknown: oracle; there are: standard"):
         replace(COMPARISON, attackers=("oracle",))
