@@ -229,8 +229,10 @@ def whole_path(config: Network) -> Network:
     return replace(config, pretrained=str(file.resolve())) if file.is_file() else config
 
 
-def launch_runs(requests: Sequence[RunRequest], folder: Path, where: LaunchOptions) -> list[dict[str, Any]]:
-    """Do runs that lie below `folder`; gives back their results."""
+def launch_runs(
+    requests: Sequence[RunRequest], folder: Path, where: LaunchOptions, parallel: int = 1
+) -> list[dict[str, Any]]:
+    """Do runs that lie below `folder`, those that do not start from each other `parallel` at a time; their results."""
     cluster.start(verbose=where.verbose)
     with Progress() as progress:
         return launch(
@@ -241,6 +243,7 @@ def launch_runs(requests: Sequence[RunRequest], folder: Path, where: LaunchOptio
             progress=progress,
             max_failures=where.max_failures,
             parent=where.group or folder.name,
+            parallel=parallel,
         )
 
 

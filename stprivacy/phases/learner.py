@@ -72,10 +72,14 @@ class Learner:
     @torch.no_grad()
     def share_buffers(self) -> None:
         """Give every worker the first one's buffers: statistics that a forward pass has moved."""
-        if self._context.world_size > 1:
-            for buffer in self.module.buffers():
-                own = buffer if self._context.rank == 0 else torch.zeros_like(buffer)
-                buffer.copy_(self._context.sum(own))
+        buffers = list(self.module.buffers()) if self._context.world_size > 1 else []
+        # One message for each type: normalisation layers have dozens of small buffers.
+        for kind in dict.fromkeys(buffer.dtype for buffer in buffers):
+            alike = [buffer for buffer in buffers if buffer.dtype == kind]
+            own = torch.cat([buffer.flatten() for buffer in alike])
+            shared = self._context.sum(own if self._context.rank == 0 else torch.zeros_like(own))
+            for buffer, values in zip(alike, shared.split_with_sizes([x.numel() for x in alike]), strict=True):
+                buffer.copy_(values.view_as(buffer))
 
     def clip_gradient(self, phase: str, step: int) -> Tensor:
         """Clip the accumulated gradient; gives back its norm before. Raises: NonFiniteError: the norm is not finite."""
