@@ -38,6 +38,7 @@ def _compare(
     comparison: tyro.conf.OmitArgPrefixes[Comparison],
     out: Path,
     quick: bool = False,
+    parallel: int = 1,
     where: tyro.conf.OmitArgPrefixes[LaunchOptions] = LaunchOptions(),
 ) -> list[Path]:
     """Run what is missing of the matrix and write result.json, table.md, table.tex and table.csv.
@@ -48,6 +49,7 @@ def _compare(
         comparison: what is compared
         out: folder of the comparison
         quick: one seed, known actions and four attackers
+        parallel: rows at a time, each on --workers of its own; on two cores 2 with --workers 1 is fastest
         where: what it runs on
     """
     if quick:
@@ -57,17 +59,18 @@ def _compare(
         comparison,
         data=Path(ingested_folder(comparison.data)),
         unseen_data=Path(ingested_folder(unseen)) if unseen else None,
+        trained=comparison.trained.resolve() if comparison.trained else None,
     )
-    return run_comparison(comparison, out.resolve(), where)
+    return run_comparison(comparison, out.resolve(), where, parallel)
 
 
-def run_comparison(comparison: Comparison, out: Path, where: LaunchOptions) -> list[Path]:
+def run_comparison(comparison: Comparison, out: Path, where: LaunchOptions, parallel: int = 1) -> list[Path]:
     """The same, from its settings; gives back the files."""
     cells = cells_of(comparison, out)
     requests: dict[Path, RunRequest] = {}
     for cell in cells:
         requests |= {request.folder: request for request in (*cell.before, cell.request)}
     results: dict[Path, dict[str, Any]] = dict(
-        zip(requests, launch_runs(list(requests.values()), out, where), strict=True)
+        zip(requests, launch_runs(list(requests.values()), out, where, parallel), strict=True)
     )
     return write_tables(out, [results[cell.request.folder] for cell in cells])

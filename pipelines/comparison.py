@@ -49,6 +49,7 @@ class Comparison:
         as_released: attack 8-bit H.264 instead of the transformed tensors
         released_quality: its constant rate factor
         region: what blackening and blurs obscure
+        trained: folder of another comparison, whose trained anonymizers are taken; missing ones are trained there
     """
 
     data: Path
@@ -62,6 +63,7 @@ class Comparison:
     as_released: bool = False
     released_quality: int = 23
     region: Region = "boxes"
+    trained: Path | None = None
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.anonymizers if name not in ROWS and name != ALL]
@@ -134,7 +136,7 @@ def _tested(comparison: Comparison, out: Path, row: str, seed: int) -> tuple[Run
         return replace(recipe.evaluate, anonymizer=cast(AnonymizerName, row), deploy_keep_ratio=keep_ratio), ()
     name = "stprivacy" if row == INITIALISED else row
     recipe = TRAINED[name](recipe)
-    runs = _training(recipe, comparison.data, out / f"seed-{seed}" / name, seed)
+    runs = _training(recipe, comparison.data, (comparison.trained or out) / f"seed-{seed}" / name, seed)
     before = runs[:1] if row == INITIALISED else runs
     keep_ratio = recipe.init.model.keep_ratio
     return replace(recipe.evaluate, from_run=str(before[-1].folder), deploy_keep_ratio=keep_ratio), before

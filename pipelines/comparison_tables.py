@@ -4,13 +4,14 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
 from stprivacy.pareto import TradeOff, trade_off_hypervolume
 
 Result = Mapping[str, Any]
+PointEnd = Literal["score", "worst", "best"]
 # header, key, factor of decimals, key of its floor
 SCORES = (
     ("top-1 %", "action_top1", 1, "floor_action_top1"),
@@ -24,7 +25,8 @@ NOTES = (
     "Privacy scores are those of the attackers that were strongest on validation videos, attribute by attribute; "
     "lower is better, down to the floor, which is what knowing nothing scores.",
     "Hypervolume: the share of the ground between (floor top-1, raw's cMAP) and (raw's top-1, floor cMAP) that a row's "
-    "points, at all its deployed keep ratios, beat; higher is better. Raw itself covers none.",
+    "points, at all its deployed keep ratios, beat; higher is better. Raw itself covers none. Its interval is that of "
+    "points which all lie at the worst ends of their two intervals, and at the best: wider than 95 %.",
 )
 
 
@@ -56,10 +58,12 @@ def numbers(results: Sequence[Result]) -> pd.DataFrame:
     lines = []
     for protocol, cells in _by_protocol(results).items():
         volumes = hypervolumes(cells)
+        worst, best = hypervolumes(cells, "worst"), hypervolumes(cells, "best")
         for (label, ratio), group in _grouped(cells).items():
             line: dict[str, Any] = {
                 "protocol": protocol, "anonymizer": label, "keep_ratio": ratio, "seeds": len(group),
                 "hypervolume": mean(volumes[label]), "hypervolume_sd": _sd(volumes[label]),
+                "hypervolume_low": mean(worst[label]), "hypervolume_high": mean(best[label]),
                 "attacker": "; ".join(dict.fromkeys(str(cell["attacker"]) for cell in group)),
             }  # fmt: skip
             for _, key, _, floor in SCORES:
@@ -70,14 +74,17 @@ def numbers(results: Sequence[Result]) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def hypervolumes(cells: Sequence[Result]) -> dict[str, list[float]]:
-    """Hypervolume of each row, seed by seed, against the raw point of that seed."""
+def hypervolumes(cells: Sequence[Result], end: PointEnd = "score") -> dict[str, list[float]]:
+    """Hypervolume of each row, seed by seed, against the raw point of that seed.
+
+    With `end` worst or best, of points that lie at these ends of their intervals; the raw point stays where it is.
+    """
     volumes: dict[str, list[float]] = {}
     for seed in sorted({cell["seed"] for cell in cells}):
         of_seed = [cell for cell in cells if cell["seed"] == seed]
         raw = next(cell for cell in of_seed if cell["label"] == "raw")
         for label in dict.fromkeys(cell["label"] for cell in of_seed):
-            points = [_point(cell) for cell in of_seed if cell["label"] == label]
+            points = [_point(cell, "score" if label == "raw" else end) for cell in of_seed if cell["label"] == label]
             volume = trade_off_hypervolume(
                 points, _point(raw), raw["floor_privacy_cmap"], floor_top1=raw["floor_action_top1"]
             )
@@ -90,7 +97,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     lines = [
         {"anonymizer": line["anonymizer"], "keep ratio": f"{line['keep_ratio']:g}"}
         | {header: _text(line, key, digits) for header, key, digits, _ in SCORES}
-        | {"hypervolume": _spread(line["hypervolume"], line["hypervolume_sd"], 3)}
+        | {"hypervolume": _text(line, "hypervolume", 3)}
         for line in table.to_dict("records")
     ]
     first = table.iloc[0]
@@ -126,8 +133,9 @@ def _grouped(cells: Sequence[Result]) -> dict[tuple[str, float], list[Result]]:
     return groups
 
 
-def _point(cell: Result) -> TradeOff:
-    return TradeOff(float(cell["action_top1"]), float(cell["privacy_cmap"]))
+def _point(cell: Result, end: PointEnd = "score") -> TradeOff:
+    top1, cmap = {"score": ("", ""), "worst": ("_low", "_high"), "best": ("_high", "_low")}[end]
+    return TradeOff(float(cell[f"action_top1{top1}"]), float(cell[f"privacy_cmap{cmap}"]))
 
 
 def _sd(values: Sequence[float]) -> float:

@@ -68,6 +68,17 @@ def train_toy(config: dict[str, Any], folder: Path, context: Any, store: Checkpo
     return {"digest": weights_digest(model.state_dict()), "threads": torch.get_num_threads()}
 
 
+def meet(config: dict[str, Any], folder: Path, context: Any, store: CheckpointStore) -> Mapping[str, Any]:
+    """Ends when the run in the folder config["other"] has begun, too."""
+    (folder / "begun").touch()
+    deadline = time.monotonic() + 60
+    while not (Path(config["other"]) / "begun").exists():
+        if time.monotonic() > deadline:
+            return {"met": False}
+        time.sleep(0.05)
+    return {"met": True}
+
+
 def plan_fault(folder: Path, kind: str, rank: int, step: int) -> None:
     """Have `kind` happen once in a run: `kill` (-9), `hold` (until killed from outside) or `raise` (ValueError)."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -56,8 +56,18 @@ def test_what_is_trained_is_trained_alike_and_once(tmp_path: Path) -> None:
     rival_init, rival_adversarial = cells["vita"].before
     for ours, rival in ((init, rival_init), (adversarial, rival_adversarial)):
         assert (ours.config["anonymizer"], rival.config["anonymizer"]) == ("stprivacy", "vita")
-        assert ours.config["train"] == rival.config["train"]
         assert ours.config["recognizer"] == rival.config["recognizer"]
+    own = {"anonymizer_rate_scale": 0}  # searched for each
+    assert adversarial.config["train"] | own == rival_adversarial.config["train"] | own
+
+
+def test_trained_anonymizers_of_another_comparison_are_taken(tmp_path: Path) -> None:
+    comparison = replace(COMPARISON, trained=tmp_path / "first", attackers=("all",))
+    cells = {cell.row: cell for cell in cells_of(comparison, tmp_path / "second") if cell.seed == 1}
+    first = {cell.row: cell for cell in cells_of(COMPARISON, tmp_path / "first") if cell.seed == 1}
+    assert cells["stprivacy"].before == first["stprivacy"].before
+    assert cells["stprivacy"].request.folder.is_relative_to(tmp_path / "second" / "seed-1")
+    assert cells["stprivacy"].request.config["from_run"] == str(tmp_path / "first/seed-1/stprivacy/adversarial")
 
 
 def test_rows_that_abandon_tubelets_are_deployed_at_further_keep_ratios(tmp_path: Path) -> None:
@@ -107,6 +117,10 @@ def test_hypervolumes_by_hand() -> None:
     volumes = hypervolumes(CELLS)
     assert volumes["raw"] == [0.0, 0.0]
     assert volumes["ours"] == pytest.approx([(60 * 20 + 40 * 5) / (80 * 30), 0.5])
+    # With seed 0's points at (69, 61) and (49, 56), and at (71, 59) and (51, 54); the raw point stays.
+    assert hypervolumes(CELLS, "worst")["ours"][0] == pytest.approx((59 * 19 + 39 * 5) / (80 * 30))
+    assert hypervolumes(CELLS, "best")["ours"][0] == pytest.approx((61 * 21 + 41 * 5) / (80 * 30))
+    assert hypervolumes(CELLS, "best")["raw"] == [0.0, 0.0]
 
 
 def test_tables_give_means_deviations_and_floors(tmp_path: Path) -> None:
@@ -135,7 +149,7 @@ def test_a_small_comparison_runs_once_and_then_only_writes(ray_cluster: None, tm
     rows = ("raw", "blackening", "initialised-only", "motion-selection")
     comparison = replace(COMPARISON, data=data, anonymizers=rows, seeds=1, deploy_keep_ratios=())
     where = LaunchOptions(workers=1)
-    files = run_comparison(comparison, tmp_path / "out", where)
+    files = run_comparison(comparison, tmp_path / "out", where, parallel=2)
     first = [file.read_text() for file in files]
     assert all(f"| {row} |" in first[1] for row in rows)
     results = {cell["label"]: cell for cell in json.loads(first[0])["cells"]}
@@ -144,7 +158,7 @@ def test_a_small_comparison_runs_once_and_then_only_writes(ray_cluster: None, tm
     cells = sorted((tmp_path / "out").glob("seed-0/*/*/result.json"))
     assert len(cells) == 5  # four rows, and phase 1 of one of them
     times = [path.stat().st_mtime_ns for path in cells]
-    run_comparison(comparison, tmp_path / "out", where)
+    run_comparison(comparison, tmp_path / "out", where, parallel=2)
     assert [path.stat().st_mtime_ns for path in cells] == times
     with pytest.raises(ValueError, match=r"holds a run with other settings .*validation_share was 0.15, now 0.2"):
         run_comparison(replace(comparison, validation_share=0.2), tmp_path / "out", where)
