@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
-from einops import rearrange, reduce
+from einops import rearrange, reduce, repeat
 from torch import Tensor, nn
 from torchvision.models import resnet
 from torchvision.models.video import resnet as video_resnet
@@ -54,7 +54,10 @@ class Cnn3d(nn.Module):
 
 
 class FrameCnn(nn.Module):
-    """torchvision's ResNet of any width and depth over each frame's kept pixels; logits are joined over the frames."""
+    """torchvision's ResNet of any width and depth over each frame's kept pixels; logits are joined over the frames.
+
+    In training it sees one frame of each temporal slot, drawn anew: the others show next to the same and cost as much.
+    """
 
     def __init__(self, clip: ClipConfig, num_outputs: int, width: int, blocks: int, join: Join) -> None:
         super().__init__()
@@ -71,12 +74,23 @@ class FrameCnn(nn.Module):
 
     def forward(self, video: Tensor, keep: Tensor, noise: Noise = Noise()) -> Tensor:
         """Video [b 3 t h w], keep [b l n] -> logits [b outputs]."""
-        logits: Tensor = reduce(self.of_frames(video, keep), "b t p -> b p", self.join)
+        shown = kept_pixels(video, keep, self.clip)
+        if self.training:
+            shown = self._one_of_each_slot(shown, noise)
+        logits: Tensor = reduce(self.of_frames(shown), "b t p -> b p", self.join)
         return logits
 
-    def of_frames(self, video: Tensor, keep: Tensor) -> Tensor:
-        """The logits of each frame by itself [b t outputs]."""
-        frames = rearrange(kept_pixels(video, keep, self.clip), "b c t h w -> (b t) c h w")
+    def _one_of_each_slot(self, video: Tensor, noise: Noise) -> Tensor:
+        """[b 3 t h w] -> [b 3 l h w]."""
+        slots = rearrange(video, "b c (l f) h w -> b l f c h w", f=self.clip.tubelet_frames)
+        batch, count, frames = slots.shape[:3]
+        drawn = (noise.uniform("frames", batch, count) * frames).long().to(video.device)
+        chosen = slots.gather(2, repeat(drawn, "b l -> b l 1 c h w", c=3, h=slots.shape[4], w=slots.shape[5]))
+        return rearrange(chosen, "b l 1 c h w -> b c l h w")
+
+    def of_frames(self, video: Tensor) -> Tensor:
+        """The logits of each frame of video [b 3 t h w] by itself [b t outputs]."""
+        frames = rearrange(video, "b c t h w -> (b t) c h w")
         frames = frames.contiguous(memory_format=torch.channels_last)  # a third faster on CPUs
         features = reduce(self.stages(self.stem(frames)), "b d h w -> b d", "mean")
         logits: Tensor = rearrange(self.head(features), "(b t) p -> b t p", b=len(video))

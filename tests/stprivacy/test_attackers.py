@@ -159,15 +159,28 @@ def test_frames_are_joined_by_mean_or_by_the_highest() -> None:
         model = make_one(AttackerSettings(RECOGNIZER, CLIP, 3)).eval()
         assert isinstance(model, FrameCnn)
         nn.init.normal_(model.head.weight)
-        of_frames = torch.stack([model.of_frames(video[:, :, [t] * 4], keep)[:, 0] for t in range(4)], 1)
+        of_frames = torch.stack([model.of_frames(video[:, :, [t]])[:, 0] for t in range(4)], 1)
         torch.testing.assert_close(model(video, keep), join(of_frames, 1), rtol=1e-4, atol=1e-5)
 
 
 class Brightness(FrameCnn):
     """A frame's logit is its mean brightness."""
 
-    def of_frames(self, video: Tensor, keep: Tensor) -> Tensor:
+    def of_frames(self, video: Tensor) -> Tensor:
         return video.mean((1, 3, 4)).unsqueeze(-1)
+
+
+def test_training_reads_one_frame_of_each_slot() -> None:
+    video = torch.tensor([0.0, 1.0, 10.0, 30.0]).view(1, 1, 4, 1, 1).expand(64, 3, 4, 32, 32)
+    keep = torch.ones(64, 2, 4)
+    model = Brightness(CLIP, 1, 16, 1, "max")
+    read = model(video, keep, ClipNoise(0, 0, range(64)))
+    assert set(read.flatten().tolist()) == {10.0, 30.0}  # the higher of a draw from (0, 1) and one from (10, 30)
+    mean = Brightness(CLIP, 1, 16, 1, "mean")
+    assert set(mean(video, keep, ClipNoise(0, 0, range(64))).flatten().tolist()) == {5.0, 5.5, 15.0, 15.5}
+    torch.testing.assert_close(model(video, keep, ClipNoise(0, 0, range(64))), read)
+    assert not torch.equal(model(video, keep, ClipNoise(0, 1, range(64))), read)
+    assert mean.eval()(video, keep).unique().tolist() == [10.25]
 
 
 def test_one_telling_frame_is_enough_for_the_maximum_and_drowns_in_the_mean() -> None:
@@ -176,7 +189,7 @@ def test_one_telling_frame_is_enough_for_the_maximum_and_drowns_in_the_mean() ->
     video[0, :, 2] = 5.0
     video[1] = 0.5
     keep = torch.ones(2, 2, 4)
-    mean, highest = (Brightness(CLIP, 1, 16, 1, join)(video, keep)[:, 0].tolist() for join in ("mean", "max"))
+    mean, highest = (Brightness(CLIP, 1, 16, 1, join).eval()(video, keep)[:, 0].tolist() for join in ("mean", "max"))
     assert mean == [0.5, 0.5]
     assert highest == [5.0, 0.5]
 
@@ -195,7 +208,7 @@ def test_at_the_papers_size_the_networks_are_torchvisions(name: str, official: C
             torch.testing.assert_close(model(video, torch.ones(2, 2, 4)), theirs(video), rtol=1e-4, atol=1e-4)
         else:
             frames = theirs(rearrange(video, "b c t h w -> (b t) c h w"))
-            read = rearrange(model.of_frames(video, torch.ones(2, 2, 4)), "b t p -> (b t) p")
+            read = rearrange(model.of_frames(video), "b t p -> (b t) p")
             torch.testing.assert_close(read, frames, rtol=1e-4, atol=1e-4)
 
 
