@@ -31,7 +31,7 @@ VALIDATION_SHARE = 0.15  # of the training videos, by which attackers are chosen
 def main(
     out: Path,
     anonymizers: tuple[LearnedName, ...] = ("vita", "spact", "stprivacy"),
-    scales: tuple[float, ...] = (0.02, 0.1, 0.5),
+    scales: tuple[float, ...] = (0.004, 0.02, 0.1, 0.5),
     train_videos: int = 1200,
     test_videos: int = 400,
     data_seed: int = 100,
