@@ -1,6 +1,7 @@
 """The tables of a comparison: means over seeds with intervals and floors, as Markdown, LaTeX, CSV and JSON."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -52,14 +53,18 @@ def write_tables(out: Path, results: Sequence[Result]) -> list[Path]:
 
 
 def numbers(results: Sequence[Result]) -> pd.DataFrame:
-    """One line for each protocol, row and deployed keep ratio: means, deviations, ends of intervals, hypervolume."""
+    """One line for each protocol, row and deployed keep ratio: means, deviations, ends of intervals, hypervolume.
+
+    A hypervolume is NaN where there is nothing to compare a row with.
+    """
     lines = []
     for protocol, cells in _by_protocol(results).items():
-        volumes = hypervolumes(cells)
+        volumes = _known_hypervolumes(cells)
         for (label, ratio), group in _grouped(cells).items():
+            of_seeds = volumes.get(label, [])
             line: dict[str, Any] = {
                 "protocol": protocol, "anonymizer": label, "keep_ratio": ratio, "seeds": len(group),
-                "hypervolume": mean(volumes[label]), "hypervolume_sd": _sd(volumes[label]),
+                "hypervolume": mean(of_seeds) if of_seeds else math.nan, "hypervolume_sd": _sd(of_seeds),
                 "attacker": "; ".join(dict.fromkeys(str(cell["attacker"]) for cell in group)),
             }  # fmt: skip
             for _, key, _, floor in SCORES:
@@ -71,11 +76,13 @@ def numbers(results: Sequence[Result]) -> pd.DataFrame:
 
 
 def hypervolumes(cells: Sequence[Result]) -> dict[str, list[float]]:
-    """Hypervolume of each row, seed by seed, against the raw point of that seed."""
+    """Hypervolume of each row, seed by seed, against the raw point of that seed.
+
+    Seeds and rows without such a point are left out. Raises: ValueError: raw is not above the floors.
+    """
     volumes: dict[str, list[float]] = {}
-    for seed in sorted({cell["seed"] for cell in cells}):
-        of_seed = [cell for cell in cells if cell["seed"] == seed]
-        raw = next(cell for cell in of_seed if cell["label"] == "raw")
+    for raw in sorted((cell for cell in cells if cell["label"] == "raw"), key=lambda cell: cell["seed"]):
+        of_seed = [cell for cell in cells if cell["seed"] == raw["seed"]]
         for label in dict.fromkeys(cell["label"] for cell in of_seed):
             points = [_point(cell) for cell in of_seed if cell["label"] == label]
             volume = trade_off_hypervolume(
@@ -83,6 +90,14 @@ def hypervolumes(cells: Sequence[Result]) -> dict[str, list[float]]:
             )
             volumes.setdefault(label, []).append(volume)
     return volumes
+
+
+def _known_hypervolumes(cells: Sequence[Result]) -> dict[str, list[float]]:
+    """The same; none where raw is not above the floors, so that the other scores still have their table."""
+    try:
+        return hypervolumes(cells)
+    except ValueError:
+        return {}
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
@@ -140,6 +155,8 @@ def _text(line: Mapping[str, Any], key: str, digits: int) -> str:
 
 
 def _spread(value: float, deviation: float, digits: int) -> str:
+    if math.isnan(value):
+        return "-"
     return f"{value:.{digits}f}" + (f" ± {deviation:.{digits}f}" if deviation else "")
 
 
