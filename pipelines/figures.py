@@ -52,7 +52,6 @@ def strip_figure(
         frames: how many of the t frames are shown, evenly spread.
         columns: how many clips stand beside each other.
         stretch: show each anonymized clip from its kept pixels' 1st to 99th percentile; without, as an image like raw.
-
     Raises: ValueError: shapes that do not fit together.
     """
     _check_strip(raw, sparsified, anonymized, keep, titles)
