@@ -1,10 +1,11 @@
 """The tables of a comparison: means over seeds with intervals and floors, as Markdown, LaTeX, CSV and JSON."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pandas as pd
 
@@ -54,16 +55,19 @@ def write_tables(out: Path, results: Sequence[Result]) -> list[Path]:
 
 
 def numbers(results: Sequence[Result]) -> pd.DataFrame:
-    """One line for each protocol, row and deployed keep ratio: means, deviations, ends of intervals, hypervolume."""
+    """One line for each protocol, row and deployed keep ratio: means, deviations, ends of intervals, hypervolume.
+
+    A hypervolume is NaN where there is nothing to compare a row with.
+    """
     lines = []
     for protocol, cells in _by_protocol(results).items():
-        volumes = hypervolumes(cells)
-        worst, best = hypervolumes(cells, "worst"), hypervolumes(cells, "best")
+        volumes, worst, best = (_known_hypervolumes(cells, end) for end in get_args(PointEnd))
         for (label, ratio), group in _grouped(cells).items():
+            of_seeds = volumes.get(label, [])
             line: dict[str, Any] = {
                 "protocol": protocol, "anonymizer": label, "keep_ratio": ratio, "seeds": len(group),
-                "hypervolume": mean(volumes[label]), "hypervolume_sd": _sd(volumes[label]),
-                "hypervolume_low": mean(worst[label]), "hypervolume_high": mean(best[label]),
+                "hypervolume": _mean(of_seeds), "hypervolume_sd": _sd(of_seeds),
+                "hypervolume_low": _mean(worst.get(label, [])), "hypervolume_high": _mean(best.get(label, [])),
                 "attacker": "; ".join(dict.fromkeys(str(cell["attacker"]) for cell in group)),
             }  # fmt: skip
             for _, key, _, floor in SCORES:
@@ -78,11 +82,11 @@ def hypervolumes(cells: Sequence[Result], end: PointEnd = "score") -> dict[str, 
     """Hypervolume of each row, seed by seed, against the raw point of that seed.
 
     With `end` worst or best, of points that lie at these ends of their intervals; the raw point stays where it is.
+    Seeds and rows without such a point are left out. Raises: ValueError: raw is not above the floors.
     """
     volumes: dict[str, list[float]] = {}
-    for seed in sorted({cell["seed"] for cell in cells}):
-        of_seed = [cell for cell in cells if cell["seed"] == seed]
-        raw = next(cell for cell in of_seed if cell["label"] == "raw")
+    for raw in sorted((cell for cell in cells if cell["label"] == "raw"), key=lambda cell: cell["seed"]):
+        of_seed = [cell for cell in cells if cell["seed"] == raw["seed"]]
         for label in dict.fromkeys(cell["label"] for cell in of_seed):
             points = [_point(cell, "score" if label == "raw" else end) for cell in of_seed if cell["label"] == label]
             volume = trade_off_hypervolume(
@@ -90,6 +94,20 @@ def hypervolumes(cells: Sequence[Result], end: PointEnd = "score") -> dict[str, 
             )
             volumes.setdefault(label, []).append(volume)
     return volumes
+
+
+def hypervolume_intervals(cells: Sequence[Result]) -> dict[str, tuple[float, float]]:
+    """Lower and upper end of each row's hypervolume, mean over seeds: see `NOTES`."""
+    worst, best = hypervolumes(cells, "worst"), hypervolumes(cells, "best")
+    return {label: (mean(worst[label]), mean(best[label])) for label in worst}
+
+
+def _known_hypervolumes(cells: Sequence[Result], end: PointEnd) -> dict[str, list[float]]:
+    """The same; none where raw is not above the floors, so that the other scores still have their table."""
+    try:
+        return hypervolumes(cells, end)
+    except ValueError:
+        return {}
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
@@ -138,11 +156,17 @@ def _point(cell: Result, end: PointEnd = "score") -> TradeOff:
     return TradeOff(float(cell[f"action_top1{top1}"]), float(cell[f"privacy_cmap{cmap}"]))
 
 
+def _mean(values: Sequence[float]) -> float:
+    return mean(values) if values else math.nan
+
+
 def _sd(values: Sequence[float]) -> float:
     return stdev(values) if len(values) > 1 else 0.0
 
 
 def _text(line: Mapping[str, Any], key: str, digits: int) -> str:
+    if math.isnan(line[key]):
+        return "-"
     low, high = (f"{line[f'{key}_{end}']:.{digits}f}" for end in ("low", "high"))
     return f"{_spread(line[key], line[f'{key}_sd'], digits)} [{low}, {high}]"
 

@@ -17,10 +17,12 @@ from torch import Tensor
 from pipelines.history import Report
 
 STRIP_ROWS = ("raw", "sparsified", "anonymized")
-STRIP_CAPTION = (
-    "Black: abandoned tubelets. Each anonymized clip is stretched to the full brightness range for display: "
-    "its brightness and contrast are not the real ones."
+_BLACK_CAPTION = "Black: abandoned tubelets."
+_STRETCHED_CAPTION = (
+    "Each anonymized clip is stretched to the full brightness range for display: its brightness and contrast are not "
+    "the real ones."
 )
+_REAL_CAPTION = "Brightness and contrast of the anonymized clips are the real ones."
 # Okabe and Ito's colours, told apart with any colour vision; dashes tell apart what shares one.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("-", "--", ":", "-.")
@@ -38,37 +40,53 @@ def strip_figure(
     *,
     titles: Sequence[str] = (),
     frames: int = 4,
+    columns: int = 2,
+    stretch: bool = True,
 ) -> Figure:
-    """Raw, sparsified and anonymized frames of several clips below each other, abandoned tubelets black.
+    """Raw, sparsified and anonymized frames of several clips, abandoned tubelets black.
 
     Args:
-        raw, sparsified, anonymized: [b 3 t h w], normalised: [-1, 1] is black to white. The anonymized video has
-            no natural range: each clip's kept pixels are stretched from their 1st to their 99th percentile.
-        keep: [b l n], 1 where a tubelet was kept; slots and patches in the order of the tokens.
+        raw, sparsified, anonymized: [b 3 t h w], normalised: [-1, 1] is black to white.
+        keep: [b l n], 1 where a tubelet was kept, in the order of the tokens. If all are, nothing is sparsified.
         titles: one a clip, such as its action.
         frames: how many of the t frames are shown, evenly spread.
-
+        columns: how many clips stand beside each other.
+        stretch: show each anonymized clip from its kept pixels' 1st to 99th percentile; without, as an image like raw.
     Raises: ValueError: shapes that do not fit together.
     """
     _check_strip(raw, sparsified, anonymized, keep, titles)
     shown = torch.linspace(0, raw.shape[2] - 1, min(frames, raw.shape[2])).round().long()
-    columns = 2 if len(raw) > 1 else 1
+    names = [name for name in STRIP_ROWS if name != "sparsified" or not (keep > 0).all()]
+    columns = min(columns, len(raw))
     rows = math.ceil(len(raw) / columns)
-    shape = (rows * (len(STRIP_ROWS) * _FRAME_INCHES * 1.02 + 0.55) + 0.4, columns * len(shown) * _FRAME_INCHES + 1.0)
+    shape = (rows * (len(names) * _FRAME_INCHES * 1.02 + 0.55) + 0.4, columns * len(shown) * _FRAME_INCHES + 1.0)
     figure = Figure(figsize=shape[::-1], layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     for axis in axes[len(raw) :]:
         axis.remove()
     for clip, axis in enumerate(axes[: len(raw)]):
-        kept = _kept_pixels(keep[clip], raw.shape[2:])
-        videos = [_grey_levels(raw[clip]), _grey_levels(sparsified[clip]) * kept]
-        videos.append(_stretched(anonymized[clip], kept) * kept)
-        _draw_clip(axis, [video[:, shown] for video in videos], shown.tolist(), labelled=clip % columns == 0)
+        videos = _strip_videos(raw[clip], sparsified[clip], anonymized[clip], keep[clip], stretch)
+        chosen = [videos[name][:, shown] for name in names]
+        _draw_clip(axis, chosen, shown.tolist(), names if clip % columns == 0 else [""] * len(names))
         share = f"{100 * keep[clip].float().mean():.0f} % of tubelets kept"
         axis.set_title(f"{titles[clip]}, {share}" if titles else share, fontsize=9)
-    caption = textwrap.fill(STRIP_CAPTION, round(shape[1] * _CAPTION_CHARACTERS_PER_INCH))
-    figure.supxlabel(caption, fontsize=8)
+    figure.supxlabel(_strip_caption("sparsified" in names, stretch, shape[1]), fontsize=8)
     return figure
+
+
+def _strip_caption(sparsified: bool, stretched: bool, width_inches: float) -> str:
+    parts = [_BLACK_CAPTION] if sparsified else []
+    caption = " ".join([*parts, _STRETCHED_CAPTION if stretched else _REAL_CAPTION])
+    return textwrap.fill(caption, round(width_inches * _CAPTION_CHARACTERS_PER_INCH))
+
+
+def _strip_videos(
+    raw: Tensor, sparsified: Tensor, anonymized: Tensor, keep: Tensor, stretch: bool
+) -> dict[str, Tensor]:
+    """One clip's three videos [3 t h w] in [0, 1] by the names of STRIP_ROWS, abandoned tubelets black."""
+    kept = _kept_pixels(keep, raw.shape[1:])
+    output = _stretched(anonymized, kept) if stretch else _grey_levels(anonymized)
+    return {"raw": _grey_levels(raw), "sparsified": _grey_levels(sparsified) * kept, "anonymized": output * kept}
 
 
 def _check_strip(raw: Tensor, sparsified: Tensor, anonymized: Tensor, keep: Tensor, titles: Sequence[str]) -> None:
@@ -107,8 +125,8 @@ def _stretched(video: Tensor, kept: Tensor) -> Tensor:
     return ((video - low) / (high - low)).clamp(0, 1) if high > low else torch.full_like(video, 0.5)
 
 
-def _draw_clip(axis: Axes, videos: Sequence[Tensor], shown: Sequence[int], *, labelled: bool) -> None:
-    """Rows of frames, one for each video [3 frames h w], as one image with white gaps."""
+def _draw_clip(axis: Axes, videos: Sequence[Tensor], shown: Sequence[int], names: Sequence[str]) -> None:
+    """Rows of frames, one for each video [3 frames h w] and its name, as one image with white gaps."""
     height, width = videos[0].shape[-2:]
     gap = max(1, height // 32)
     padded = torch.nn.functional.pad(torch.stack(list(videos)), (0, gap, 0, gap), value=1.0)
@@ -116,7 +134,7 @@ def _draw_clip(axis: Axes, videos: Sequence[Tensor], shown: Sequence[int], *, la
     axis.imshow(image, interpolation="nearest", vmin=0, vmax=1)
     axis.set_xticks([width / 2 + i * (width + gap) for i in range(len(shown))], [f"frame {i + 1}" for i in shown])
     row_centres = [height / 2 + i * (height + gap) for i in range(len(videos))]
-    axis.set_yticks(row_centres, STRIP_ROWS if labelled else [""] * len(videos))
+    axis.set_yticks(row_centres, list(names))
     axis.tick_params(length=0, labelsize=8)
     axis.spines[:].set_visible(False)
 

@@ -17,6 +17,7 @@ from stprivacy.regions import Window, cut_window, person_mask, shows_person, vie
 from stprivacy.views import cut_clip, draw_cut, evaluation_views, shown_frames, train_start, view_frames
 
 Item = TypeVar("Item")
+_CENTRE = TestViewsConfig(clips=1, crops=1)
 
 
 def epoch_order(seed: int, epoch: int, size: int) -> list[int]:
@@ -123,8 +124,14 @@ class ParquetClips:
 
     def test_clips(self, videos: Sequence[int]) -> Tensor:
         """The centre clip [b c t h w] of the test videos at these positions of the split, for figures."""
-        centre = TestViewsConfig(clips=1, crops=1)
-        return torch.cat([evaluation_views(self.index.frames(self.test[i]), self._clip, centre) for i in videos])
+        return torch.cat([evaluation_views(self.index.frames(self.test[i]), self._clip, _CENTRE) for i in videos])
+
+    def test_persons(self, videos: Sequence[int]) -> Tensor:
+        """Where persons are in the same clips [b 1 t h w], 1 on them; needs `person_regions`."""
+        rows = [self.test[i] for i in videos]
+        shown = torch.cat([view_frames(row.shape[0], self._clip, _CENTRE) for row in rows])
+        windows = [view_windows(*row.shape[1:3], self._clip, _CENTRE)[0] for row in rows]
+        return self._person(rows, shown, windows)
 
     def test_videos_without_person(self) -> int:
         """Test videos of which no view shows a person; needs `person_regions`."""

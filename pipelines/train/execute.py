@@ -102,7 +102,7 @@ def _evaluate(run: RunConfig, training: Training) -> Result:
     if run.protocol == "frame-level":
         return _evaluate_frames(run, training)
     attributes = training.data.attribute_names
-    model = _tested(run, attributes)
+    model = tested_anonymizer(run, attributes)
     action = Recognizer(run.recognizer, run.model.clip, len(training.data.action_names))
     attackers = make_attackers(run, len(attributes))
     pretrain({"action": action, **_startable(attackers)}, run.recognizer, training)
@@ -119,7 +119,7 @@ def _evaluate_frames(run: RunConfig, training: Training) -> Result:
     left_out = _video_ids(Path(run.data))
     actions = _open(replace(run, exclude=""), Path(run.action_data), context, left_out=left_out)
     data = _open(run, Path(run.data), context, frame_labels=True, action_names=actions.action_names)
-    model = _tested(run, data.attribute_names)
+    model = tested_anonymizer(run, data.attribute_names)
     clip, config = run.model.clip, run.recognizer
     action = Recognizer(config, clip, len(actions.action_names))
     attackers = {
@@ -136,8 +136,11 @@ def _evaluate_frames(run: RunConfig, training: Training) -> Result:
     return about | {"action_dataset": actions.index.description.dataset} | scores
 
 
-def _tested(run: RunConfig, attribute_names: Sequence[str]) -> Anonymizer:
-    """The anonymizer that is tested, with the recipient's copy in place of its output where that is wanted."""
+def tested_anonymizer(run: RunConfig, attribute_names: Sequence[str]) -> Anonymizer:
+    """The anonymizer that an evaluation tests, with the recipient's copy in place of its output where that is wanted.
+
+    Raises: ValueError: the run that it comes from is gone, or has no anonymizer of these attributes.
+    """
     loaded = load_anonymizer(Path(run.from_run), attribute_names) if run.from_run else None
     model = loaded or make_anonymizer(run.anonymizer, run.model, run.rival())
     if not run.as_released:

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from pipelines.comparison_tables import hypervolumes, numbers, write_tables
 from pipelines.data.datasets.synth import SynthSettings
 from pipelines.progress import Progress
 from pipelines.recipes import RECIPES
+from pipelines.reports.command import write_report
 
 COMPARISON = Comparison(
     data=Path("/data/a"),
@@ -30,6 +31,9 @@ COMPARISON = Comparison(
     released_quality=23,
     region="boxes",
 )
+
+WHERE = LaunchOptions(workers=1)
+KEEPING = ["motion-selection", "initialised-only"]
 
 
 def test_every_row_is_tested_for_every_seed_and_protocol_alike(tmp_path: Path) -> None:
@@ -142,26 +146,52 @@ def test_tables_give_means_deviations_and_floors(tmp_path: Path) -> None:
     assert r"top-1 \%" in latex
 
 
-def test_a_small_comparison_runs_once_and_then_only_writes(ray_cluster: None, tmp_path: Path) -> None:
+@dataclass(frozen=True)
+class Small:
+    """A comparison that has run."""
+
+    comparison: Comparison
+    out: Path
+    files: list[Path]
+
+
+@pytest.fixture(scope="module")
+def small(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Small:
+    folder = tmp_path_factory.mktemp("comparison")
     with Progress(quiet=True) as progress:
         settings = SynthSettings("a", train_videos=32, test_videos=24)
-        data = demo.prepare_data(tmp_path / "data", settings, RECIPES["demo"](), 2, progress)
+        data = demo.prepare_data(folder / "data", settings, RECIPES["demo"](), 2, progress)
     rows = ("raw", "blackening", "initialised-only", "motion-selection")
     comparison = replace(COMPARISON, data=data, anonymizers=rows, seeds=1, deploy_keep_ratios=())
-    where = LaunchOptions(workers=1)
-    files = run_comparison(comparison, tmp_path / "out", where, parallel=2)
-    first = [file.read_text() for file in files]
-    assert all(f"| {row} |" in first[1] for row in rows)
+    return Small(comparison, folder / "out", run_comparison(comparison, folder / "out", WHERE, parallel=2))
+
+
+def test_a_small_comparison_runs_once_and_then_only_writes(small: Small) -> None:
+    first = [file.read_text() for file in small.files]
+    assert all(f"| {row} |" in first[1] for row in small.comparison.anonymizers)
     results = {cell["label"]: cell for cell in json.loads(first[0])["cells"]}
     assert results["blackening"]["clips_without_person"] == 0
     assert results["motion-selection"]["deploy_keep_ratio"] == 0.7
-    cells = sorted((tmp_path / "out").glob("seed-0/*/*/result.json"))
+    cells = sorted(small.out.glob("seed-0/*/*/result.json"))
     assert len(cells) == 5  # four rows, and phase 1 of one of them
     times = [path.stat().st_mtime_ns for path in cells]
-    run_comparison(comparison, tmp_path / "out", where, parallel=2)
+    run_comparison(small.comparison, small.out, WHERE, parallel=2)
     assert [path.stat().st_mtime_ns for path in cells] == times
     with pytest.raises(ValueError, match=r"holds a run with other settings .*validation_share was 0.15, now 0.2"):
-        run_comparison(replace(comparison, validation_share=0.2), tmp_path / "out", where)
+        run_comparison(replace(small.comparison, validation_share=0.2), small.out, WHERE)
+
+
+def test_a_comparison_has_a_report(small: Small, tmp_path: Path) -> None:
+    write_report(small.out, tmp_path, clips=2, mask_videos=6)
+    (section,) = json.loads((tmp_path / "report.json").read_text())["sections"]
+    assert section["title"] == "Known actions, vp-synth"
+    assert [line["anonymizer"] for line in section["lines"]] == [*small.comparison.anonymizers[:2], *KEEPING]
+    assert [row["anonymizer"] for row in section["kept"]] == KEEPING
+    assert section["kept"][0]["kept"] == pytest.approx(5 / 16)  # three times 0.7 of 16 tubelets
+    names = sorted(path.name for path in (tmp_path / "pictures/section-1").iterdir())
+    assert names[-4:] == ["strip-02.png", "strip-03.png", "strip-04.png", "trade-off.png"]
+    assert {"keep-masks.png", "person.png"} <= set(names)
+    assert "run is left out" not in (tmp_path / "report.html").read_text()
 
 
 def test_all_rows_have_a_purpose() -> None:

@@ -81,6 +81,15 @@ def test_videos_without_a_person_in_any_view_are_counted(tmp_path: Path) -> None
     assert clips(folder, views=TestViewsConfig(clips=2, crops=3)).test_videos_without_person() == 1
 
 
+def test_masks_of_the_clips_for_figures_are_those_of_the_centred_view(folder: Path) -> None:
+    source = clips(folder, views=TestViewsConfig(clips=1, crops=1))
+    batches = [test.batch for test in source.test_batches(2)]
+    masks = torch.cat([batch.person for batch in batches])
+    assert torch.equal(source.test_persons([3, 0]), masks[[3, 0]])
+    assert torch.equal(source.test_clips([3, 0]), torch.cat([batch.video for batch in batches])[[3, 0]])
+    assert masks.any()
+
+
 @pytest.mark.parametrize("boxes", [None, [], [[[0.1, 0.1, 0.2, 0.2]]]])
 def test_a_data_set_without_boxes_says_what_to_run(tmp_path: Path, boxes: object) -> None:
     folder = write_tiny_dataset(tmp_path, 3, 1, person_boxes={1: boxes})

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
@@ -18,6 +17,7 @@ from pipelines.figures import STRIP_ROWS, curves_figure, strip_figure
 from pipelines.history import Report, read_history
 from pipelines.report import ReportError, attribute_table, results_markdown, results_table, save_report
 from stprivacy.metrics import action_scores, privacy_scores
+from tests.figure_fixtures import overlapping, text_boxes
 
 
 def result(anonymizer: str, **changes: Any) -> dict[str, Any]:
@@ -150,24 +150,26 @@ def test_an_anonymized_clip_of_one_colour_is_grey(value: float) -> None:
     assert (image[66:82, :16] == 0.5).all()
 
 
+def test_an_output_that_is_an_image_keeps_its_brightness_on_demand() -> None:
+    raw, sparsified, anonymized, keep = clips(1)
+    figure = strip_figure(raw, sparsified, anonymized, keep, frames=1, stretch=False)
+    expected = ((anonymized[0, :, 0, :16, :16] + 1) / 2).permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(drawn(figure, 0)[66:82, :16], expected, atol=1e-6)
+    assert "are the real ones" in " ".join(figure.get_supxlabel().split())
+    assert "stretched" not in figure.get_supxlabel()
+
+
+def test_a_strip_of_what_abandons_nothing_has_no_sparsified_row() -> None:
+    raw, sparsified, anonymized, keep = clips(2)
+    figure = strip_figure(raw, sparsified, anonymized, torch.ones_like(keep), frames=1, columns=1)
+    assert [label.get_text() for label in figure.axes[1].get_yticklabels()] == ["raw", "anonymized"]
+    assert drawn(figure, 1).shape == (65, 48, 3)
+    assert "abandoned" not in figure.get_supxlabel()
+
+
 def test_a_clip_without_kept_tubelets_is_black() -> None:
     raw, sparsified, anonymized, keep = clips(1)
     assert (drawn(strip_figure(raw, sparsified, anonymized, keep * 0, frames=1), 0)[33:65] == 0).all()
-
-
-def text_boxes(figure: Figure) -> list[Bbox]:
-    figure.draw_without_rendering()
-    texts = [text for axis in figure.axes for text in (axis.title, axis.xaxis.label)]
-    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
-        low, high = sorted(axis.get_view_interval())
-        texts += [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
-    texts += [text for axis in figure.axes if (legend := axis.get_legend()) for text in legend.get_texts()]
-    caption = figure.findobj(lambda artist: artist.get_figure() is figure and artist in figure.texts)
-    return [text.get_window_extent() for text in (*texts, *caption) if text.get_text()]
-
-
-def overlapping(boxes: list[Bbox]) -> int:
-    return sum(Bbox.intersection(a, b) is not None for i, a in enumerate(boxes) for b in boxes[:i])
 
 
 @pytest.mark.parametrize(("count", "frames"), [(1, 2), (3, 4), (4, 8)])
