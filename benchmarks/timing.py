@@ -17,6 +17,7 @@ from stprivacy.noise import ClipNoise
 from stprivacy.phases.adversarial import AdversarialPhase
 from stprivacy.phases.context import Batch
 from stprivacy.phases.local import LocalContext
+from stprivacy.phases.objectives.heads import Head
 from stprivacy.phases.objectives.label import LabelObjective
 
 ACTIONS, ATTRIBUTES = 8, 5
@@ -32,7 +33,8 @@ class AdversarialStep:
         size = run.model.clip
         anonymizer, action = STPrivacy(run.model), Recognizer(run.recognizer, size, ACTIONS)
         settings, context = replace(run.train, amp=amp, compile=compiled), LocalContext(device)
-        privacy = LabelObjective(Recognizer(run.recognizer, size, ATTRIBUTES), run.losses, settings, context)
+        head = Head(Recognizer(run.recognizer, size, ATTRIBUTES))
+        privacy = LabelObjective({"standard": head}, run.losses, settings, context)
         self.phase = AdversarialPhase(anonymizer, action, privacy, run.losses, settings, context)
         self.batch = Batch(
             torch.randn(clips, 3, size.frames, size.height_px, size.width_px),

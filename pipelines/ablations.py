@@ -1,4 +1,7 @@
-"""The ablations of the paper's Figure 4, each as a change of any recipe. None of them was run on the real data here."""
+"""Changes of any recipe: the ablations of the paper's Figure 4, and departures from the paper.
+
+None of them was run on the real data here.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -6,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from pipelines.recipe import Recipe
+from stprivacy.phases.objectives.heads import PRIVACY_HEADS
 
 Ablation = Callable[[Recipe], Recipe]
 
@@ -40,6 +44,16 @@ def lambda_privacy(recipe: Recipe, value: float) -> Recipe:
     return _with_losses(recipe, lambda_privacy=value)
 
 
+def defended(recipe: Recipe) -> Recipe:
+    """A departure from the paper: more adversaries than its one, who read what other attackers would.
+
+    Besides the paper's, they are the privacy heads top-k (the mask of deployment), pooled, whitened and frame. The
+    attackers standard, pooled and whitened of an evaluation have the form of a head, and never its weights: all are
+    trained from scratch. Attackers of another form are those that this anonymizer has not met.
+    """
+    return replace(recipe, adversarial=replace(recipe.adversarial, privacy_heads=tuple(PRIVACY_HEADS)))
+
+
 def _with_model(recipe: Recipe, **changes: Any) -> Recipe:
     model = replace(recipe.init.model, **changes)
     return replace(
@@ -65,3 +79,4 @@ ABLATIONS: Mapping[str, Ablation] = {
     **{f"lambda-action-{value}": partial(lambda_action, value=value) for value in (0.25, 1.0)},
     **{f"lambda-privacy-{value}": partial(lambda_privacy, value=value) for value in (0.25, 1.0)},
 }
+DEPARTURES: Mapping[str, Ablation] = {"defended": defended}

@@ -37,6 +37,7 @@ from stprivacy.config import (
     RecognizerConfig,
     TestViewsConfig,
 )
+from stprivacy.phases.objectives.heads import PrivacyHead
 from stprivacy.phases.objectives.spact import SPActConfig
 from stprivacy.phases.objectives.vita import VITAConfig
 
@@ -82,6 +83,7 @@ class AdversarialOptions:
     lambda_action: float  # weight of L_Action in Eq 13
     lambda_privacy: float  # weight of L_Privacy in Eq 13; VITA's gamma
     privacy_objective: PrivacyObjective  # linear is the paper's; bounded caps each term at log 2
+    privacy_heads: tuple[PrivacyHead, ...]  # STPrivacy's adversaries; the paper has standard alone; --list explains
     seed: int  # of the recognizers' weights, the order of the clips, their augmentation and the mask noise
     split: int  # official split of the data set, from 1
     exclude: str  # ingested data set whose videos are not trained on; by default that of the init run
@@ -108,7 +110,7 @@ class EvaluateOptions:
     validation_share: float  # part of the training videos that chooses the attacker of each attribute; 0: highest cMAP
     as_released: bool  # evaluate 8-bit frames that have been through H.264, not the network's own output
     released_quality: int  # constant rate factor of that H.264, 0 (best) to 51
-    label: str  # name of the row in tables; by default the anonymizer's
+    label: str  # name of the row in tables; by default the anonymizer's, with -defended after other privacy heads
     seed: int  # of the recognizers' weights, the order of the clips and their augmentation
     split: int  # official split of the data set, from 1
     prefetch_batches: int  # batches read ahead by one thread
@@ -161,6 +163,7 @@ def _base(phase: PhaseName) -> RunConfig:
         model=source.model,
         anonymizer=source.anonymizer,
         losses=source.losses if phase == "evaluate" else base.losses,
+        privacy_heads=source.privacy_heads if phase == "evaluate" else base.privacy_heads,
         deploy_keep_ratio=source.model.keep_ratio,
     )
 

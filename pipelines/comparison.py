@@ -6,7 +6,7 @@ from operator import methodcaller
 from pathlib import Path
 from typing import cast
 
-from pipelines.ablations import ABLATIONS
+from pipelines.ablations import ABLATIONS, DEPARTURES
 from pipelines.recipe import Recipe
 from pipelines.recipes import RECIPES
 from pipelines.runs import ProtocolName, RunConfig, make_request
@@ -14,7 +14,9 @@ from pipelines.train.runs import RunRequest
 from stprivacy.anonymizers import LEARNED, PURPOSES, AnonymizerName, Region
 from stprivacy.attackers import ALL, attacker_names
 
+STPRIVACY = "stprivacy"
 INITIALISED = "initialised-only"
+DEFENDED = "stprivacy-defended"
 SELECTING = ("untrained", "random-selection", "motion-selection")  # not trained, and yet they abandon tubelets
 QUICK_ATTACKERS = ("standard", "whitened", "pooled", "mask")
 
@@ -24,11 +26,14 @@ TRAINED: Mapping[str, Callable[[Recipe], Recipe]] = {
     **{str(name): methodcaller("training", name) for name in LEARNED},
     "sparsification-only": ABLATIONS["sparsification-only"],
     "anonymization-only": ABLATIONS["anonymization-only"],
+    DEFENDED: DEPARTURES["defended"],
 }
 ROWS: Mapping[str, str] = {
     **{str(name): purpose for name, purpose in PURPOSES.items()},
     "sparsification-only": "STPrivacy without its anonymization block: kept tubelets stay as they are.",
     "anonymization-only": "STPrivacy that keeps every tubelet (alpha = 1).",
+    DEFENDED: "A departure from the paper: STPrivacy against adversaries on the deterministic mask, on pooled and "
+    "whitened tubelets and on frames, besides the paper's. Attackers standard, pooled, whitened have the form of one.",
     INITIALISED: "STPrivacy after phase 1, without any adversary: what phase 2 adds is the difference to it.",
 }
 
@@ -134,20 +139,24 @@ def _tested(comparison: Comparison, out: Path, row: str, seed: int) -> tuple[Run
     if row not in TRAINED and row != INITIALISED:
         keep_ratio = recipe.init.model.keep_ratio if row in SELECTING else 1.0
         return replace(recipe.evaluate, anonymizer=cast(AnonymizerName, row), deploy_keep_ratio=keep_ratio), ()
-    name = "stprivacy" if row == INITIALISED else row
-    recipe = TRAINED[name](recipe)
-    runs = _training(recipe, comparison.data, (comparison.trained or out) / f"seed-{seed}" / name, seed)
+    name = STPRIVACY if row == INITIALISED else row
+    own = TRAINED[name](recipe)
+    # What begins alike has one phase 1.
+    start = STPRIVACY if own.init == TRAINED[STPRIVACY](recipe).init else name
+    folder = (comparison.trained or out) / f"seed-{seed}"
+    runs = _training(own, comparison.data, folder / start / "init", folder / name / "adversarial", seed)
     before = runs[:1] if row == INITIALISED else runs
-    keep_ratio = recipe.init.model.keep_ratio
-    return replace(recipe.evaluate, from_run=str(before[-1].folder), deploy_keep_ratio=keep_ratio), before
+    test = replace(own.evaluate, from_run=str(before[-1].folder), deploy_keep_ratio=own.init.model.keep_ratio)
+    return (test if row == INITIALISED else replace(test, privacy_heads=own.adversarial.privacy_heads)), before
 
 
-def _training(recipe: Recipe, data: Path, folder: Path, seed: int) -> tuple[RunRequest, RunRequest]:
+def _training(recipe: Recipe, data: Path, start: Path, folder: Path, seed: int) -> tuple[RunRequest, RunRequest]:
+    """Phase 1 in the folder `start`, and phase 2 in `folder`."""
     init = replace(recipe.init, data=str(data), seed=seed)
-    adversarial = replace(recipe.adversarial, data=str(data), seed=seed, from_run=str(folder / "init"))
+    adversarial = replace(recipe.adversarial, data=str(data), seed=seed, from_run=str(start))
     return (
-        make_request(folder / "init", init, f"init {folder.name}, seed {seed}"),
-        make_request(folder / "adversarial", adversarial, f"adversarial {folder.name}, seed {seed}"),
+        make_request(start, init, f"init {start.parent.name}, seed {seed}"),
+        make_request(folder, adversarial, f"adversarial {folder.parent.name}, seed {seed}"),
     )
 
 

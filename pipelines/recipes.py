@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from pipelines.ablations import ABLATIONS
+from pipelines.ablations import ABLATIONS, DEPARTURES
 from pipelines.recipe import Recipe
 from pipelines.runs import PROTOCOLS, RunConfig
 from pipelines.tables import TABLE_ROWS
@@ -22,6 +22,7 @@ from stprivacy.config import (
     RecognizerConfig,
     TestViewsConfig,
 )
+from stprivacy.phases.objectives.heads import PRIVACY_HEADS
 from stprivacy.phases.objectives.vita import VITAConfig
 
 
@@ -114,12 +115,13 @@ def _varied(base: str, change: Callable[[Recipe], Recipe], name: str) -> Recipe:
 
 
 _BASES: dict[str, Callable[[], Recipe]] = {"demo": demo, "paper": paper}
+_CHANGES = {**ABLATIONS, **DEPARTURES}
 RECIPES: dict[str, Callable[[], Recipe]] = {
     **_BASES,
     **{
         f"{base}-{name}": partial(_varied, base, ablation, f"{base}-{name}")
         for base in _BASES
-        for name, ablation in ABLATIONS.items()
+        for name, ablation in _CHANGES.items()
     },
     **{name: partial(_varied, "paper", row, name) for name, row in TABLE_ROWS.items()},
 }
@@ -128,7 +130,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
 def describe_recipes() -> str:
     """Name and purpose of every recipe, one below the other, and what an evaluation can be given."""
     entries = [_entry(name, recipe) for name, recipe in _BASES.items()]
-    entries += [_entry(", ".join(f"{base}-{name}" for base in _BASES), change) for name, change in ABLATIONS.items()]
+    entries += [_entry(", ".join(f"{base}-{name}" for base in _BASES), change) for name, change in _CHANGES.items()]
     rows = [_entry(name, row) for name, row in TABLE_ROWS.items()]
     protocols = [f"{name}\n    {purpose}" for name, purpose in PROTOCOLS.items()]
     evaluation = [
@@ -138,6 +140,8 @@ def describe_recipes() -> str:
         *(f"{name}\n    {purpose}" for name, purpose in PURPOSES.items()),
         "\nAttackers of jobs/evaluate.py:\n",
         *(f"{name}\n    {inspect.getdoc(make)}" for name, make in ATTACKERS.items()),
+        "\nPrivacy heads of jobs/adv.py (--privacy-heads):\n",
+        *(f"{name}\n    {purpose}" for name, purpose in PRIVACY_HEADS.items()),
     ]
     return "\n".join([*entries, f"\n{_NOT_RUN}\n", *rows, *evaluation])
 

@@ -32,6 +32,7 @@ from stprivacy.config import (
     from_dict,
     to_dict,
 )
+from stprivacy.phases.objectives.heads import PAPERS_HEADS, PrivacyHead, check_heads
 from stprivacy.phases.objectives.spact import SPActConfig
 from stprivacy.phases.objectives.vita import VITAConfig
 
@@ -53,9 +54,10 @@ class RunConfig:
     `data` is the ingested data set, `split` the number of its official split, from 1, and `from_run` the run whose
     anonymizer this one starts from or tests. Videos of the data set `exclude`, if any, are not trained on. `protocol`
     is that of an evaluation; frame-level trains its action recognizer on the data set `action_data`. `region` and
-    `resize_mode` are options of rivals (see RivalOptions). With a `validation_share`, that part of the training videos
-    decides which of the `attackers` counts for which attribute. `as_released` evaluates clips that have been through
-    H.264 at the constant rate factor `released_quality`.
+    `resize_mode` are options of rivals (see RivalOptions). `privacy_heads` are the adversaries that STPrivacy is
+    trained against, or was; all but `standard` depart from the paper. With a `validation_share`, that part of the
+    training videos decides which of the `attackers` counts for which attribute. `as_released` evaluates clips that have
+    been through H.264 at the constant rate factor `released_quality`.
     """
 
     phase: PhaseName
@@ -81,6 +83,7 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     recognizer: RecognizerConfig = field(default_factory=RecognizerConfig)
     losses: LossConfig = field(default_factory=LossConfig)
+    privacy_heads: tuple[PrivacyHead, ...] = PAPERS_HEADS
     vita: VITAConfig = field(default_factory=VITAConfig)
     spact: SPActConfig = field(default_factory=SPActConfig)
     train: PhaseConfig = field(default_factory=PhaseConfig)
@@ -97,6 +100,12 @@ class RunConfig:
         if not 0 < self.f1_threshold < 1:
             raise ValueError(f"f1_threshold must be a probability in (0, 1), got {self.f1_threshold}")
         attacker_names(self.attackers)
+        check_heads(self.privacy_heads)
+        if self.phase == "adversarial" and self.anonymizer != "stprivacy" and self.privacy_heads != PAPERS_HEADS:
+            raise ValueError(
+                f"privacy_heads {', '.join(self.privacy_heads)} are adversaries of stprivacy: {self.anonymizer} has "
+                "others, leave them out"
+            )
         check_released_quality(self.released_quality)
         if not 0 <= self.validation_share < 1:
             raise ValueError(f"validation_share must be in [0, 1), got {self.validation_share}")
@@ -114,13 +123,24 @@ class RunConfig:
         """Whether the data must tell where persons are."""
         return self.phase == "evaluate" and needs_person(self.anonymizer, self.region)
 
+    @property
+    def defended(self) -> bool:
+        """Whether STPrivacy is trained, or was, against other adversaries than the paper's."""
+        return self.anonymizer == "stprivacy" and self.privacy_heads != PAPERS_HEADS
+
+    @property
+    def row(self) -> str:
+        """What tables call the anonymizer where nothing else was said."""
+        return f"{self.anonymizer}-defended" if self.defended else self.anonymizer
+
     def parameters(self) -> dict[str, str | float]:
         """The flat parameters that MLflow and result.json show."""
-        return {
+        heads: dict[str, str | float] = {"privacy_heads": ", ".join(self.privacy_heads)}
+        return (heads if self.defended else {}) | {
             "phase": self.phase,
             "recipe": self.recipe,
             "anonymizer": self.anonymizer,
-            "label": self.label or self.anonymizer,
+            "label": self.label or self.row,
             "keep_ratio": self.model.keep_ratio,
             "deploy_keep_ratio": self.deploy_keep_ratio,
             "region": self.region,

@@ -42,6 +42,11 @@ def privacy_loss(logits: Tensor, privacy: Tensor, objective: PrivacyObjective = 
     return (loss.clamp_max(math.log(2)) if objective == "bounded" else loss).mean()
 
 
+def labels_for(logits: Tensor, privacy: Tensor) -> Tensor:
+    """Labels [b p] or [b t p] as logits [b p] or [b t p] are compared with them: a video's are those of its frames."""
+    return privacy.unsqueeze(1).expand_as(logits) if privacy.ndim < logits.ndim else privacy
+
+
 def uniform_loss(logits: Tensor) -> Tensor:
     """Binary cross-entropy of logits, of any shape, with the uniform prediction .5; log 2 where they are 0 (VITA)."""
     return F.binary_cross_entropy_with_logits(logits.float(), torch.full_like(logits, 0.5, dtype=torch.float32))

@@ -21,6 +21,7 @@ from tests.tiny import MODEL, RECOGNIZER
 TOY_CONFIG = {"steps": 10, "checkpoint_every": 3, "seed": 5, "data": {"clips": 24, "values": 7}}
 TOY = "launch_fixtures:toy_with_faults"
 PHASES = "launch_fixtures:phases_with_faults"
+AGREEING = "launch_fixtures:phases_that_agree"
 
 TINY = RunConfig(
     phase="init",
@@ -128,3 +129,19 @@ def with_faults(inner: str) -> Executor:
 
 toy_with_faults = with_faults("launch_fixtures:train_toy")
 phases_with_faults = with_faults("pipelines.train.execute:execute")
+
+
+def phases_that_agree(config: dict[str, Any], folder: Path, context: Any, store: CheckpointStore) -> Mapping[str, Any]:
+    """The phases, on workers that have the same adversaries, weights and buffers, whenever those are saved."""
+    save = store.save
+
+    def compare_and_save(number: int, model: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> None:
+        adversaries = {name: x for name, x in model.items() if name.startswith("privacy_recognizer")}
+        digests = context.gather(torch.tensor(list(bytes.fromhex(weights_digest(adversaries)))))
+        assert adversaries
+        assert all(torch.equal(digest, digests[0]) for digest in digests)
+        save(number, model, state)
+
+    store.save = compare_and_save  # type: ignore[method-assign]
+    run: Executor = resolve("pipelines.train.execute:execute")
+    return run(config, folder, context, store)

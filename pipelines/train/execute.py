@@ -1,6 +1,6 @@
 """One run on one worker: from its configuration to its result."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from pipelines.data.reader import ParquetClips
 from pipelines.protocols import attribute_groups, check_protocol
 from pipelines.runs import PhaseName, RunConfig, check_source, learned_name, load_anonymizer
 from pipelines.train.objectives import make_objective
-from pipelines.train.start import pretrain
+from pipelines.train.start import pretrain, startable
 from stprivacy.anonymizers import LEARNED, Anonymizer, FrameAnonymizer, STPrivacy, make_anonymizer
 from stprivacy.attackers import ATTACKERS, AttackerSettings, WhitenedFrames, attacker_names
 from stprivacy.checkpoint import CheckpointStore
@@ -105,7 +105,7 @@ def _evaluate(run: RunConfig, training: Training) -> Result:
     model = tested_anonymizer(run, attributes)
     action = Recognizer(run.recognizer, run.model.clip, len(training.data.action_names))
     attackers = make_attackers(run, len(attributes))
-    pretrain({"action": action, **_startable(attackers)}, run.recognizer, training)
+    pretrain({"action": action, **startable(attackers)}, run.recognizer, training)
     scoring = Scoring(attribute_groups(run), run.f1_threshold)
     scores = evaluate(model, run.deploy_keep_ratio, action, attackers, training, scoring)
     _tell_left_out(scores, training)
@@ -174,12 +174,6 @@ def make_attackers(run: RunConfig, attributes: int) -> dict[str, nn.Module]:
         torch.manual_seed(derived_seed(run.seed, run.phase, "weights", name))
         attackers[name] = ATTACKERS[name](settings)
     return attackers
-
-
-def _startable(attackers: Mapping[str, nn.Module]) -> dict[str, Recognizer]:
-    """The recognizers among and in the attackers that have the size of the pretrained network, if there is one."""
-    parts = {name: getattr(module, "recognizer", module) for name, module in attackers.items()}
-    return {name: part for name, part in parts.items() if isinstance(part, Recognizer) and part.config.pretrained}
 
 
 _PHASES: dict[PhaseName, Callable[[RunConfig, Training], Result]] = {

@@ -1,12 +1,17 @@
 """The privacy objective of each learned anonymizer."""
 
+import torch
+
 from pipelines.runs import RunConfig
-from pipelines.train.start import pretrain
+from pipelines.train.start import pretrain, startable
+from stprivacy.attackers import AttackerSettings
 from stprivacy.models.frame_recognizer import FrameRecognizer, frame_clip
 from stprivacy.models.pretrained import start_from_pretrained
 from stprivacy.models.recognizer import Recognizer
+from stprivacy.noise import derived_seed
 from stprivacy.phases.loop import Training
-from stprivacy.phases.objectives.label import LabelObjective
+from stprivacy.phases.objectives.heads import Head, PrivacyHead, make_head
+from stprivacy.phases.objectives.label import LabelObjective, learner_name
 from stprivacy.phases.objectives.protocol import PrivacyObjective
 from stprivacy.phases.objectives.spact import FrameProjector, SelfSupervisedObjective
 from stprivacy.phases.objectives.vita import FrameEnsembleObjective
@@ -22,9 +27,21 @@ def make_objective(run: RunConfig, training: Training) -> PrivacyObjective:
 
 
 def _stprivacy(run: RunConfig, training: Training) -> LabelObjective:
-    recognizer = Recognizer(run.recognizer, run.model.clip, len(training.data.attribute_names))
-    pretrain({"privacy_recognizer": recognizer}, run.recognizer, training)
-    return LabelObjective(recognizer, run.losses, training.settings, training.context)
+    attributes = len(training.data.attribute_names)
+    settings = AttackerSettings(run.recognizer, run.model.clip, attributes, run.whitened_components)
+    heads = {name: _head(name, run, settings) for name in run.privacy_heads}
+    networks = {learner_name(name): head.network for name, head in heads.items()}
+    pretrain(startable(networks), run.recognizer, training)
+    return LabelObjective(heads, run.losses, training.settings, training.context)
+
+
+def _head(name: PrivacyHead, run: RunConfig, settings: AttackerSettings) -> Head:
+    """A privacy head. Its weights do not depend on which others there are."""
+    if name == "standard":
+        return make_head(name, settings, run.model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(run.seed, run.phase, "weights", name))
+        return make_head(name, settings, run.model)
 
 
 def _vita(run: RunConfig, training: Training) -> FrameEnsembleObjective:

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from torch import nn
+
 from stprivacy.anonymizers import STPrivacy
 from stprivacy.config import ModelConfig, RecognizerConfig
 from stprivacy.models.pretrained import start_from_pretrained
@@ -17,3 +19,9 @@ def pretrain(
     if settings.pretrained and training.store.empty:
         for name, report in start_from_pretrained(models, settings).items():
             training.context.tell(f"{name} starts from {settings.pretrained}: {report.summary()}")
+
+
+def startable(networks: Mapping[str, nn.Module]) -> dict[str, Recognizer]:
+    """The recognizers among and in the networks that have the size of the pretrained one, if there is one."""
+    parts = {name: getattr(network, "recognizer", network) for name, network in networks.items()}
+    return {name: part for name, part in parts.items() if isinstance(part, Recognizer) and part.config.pretrained}

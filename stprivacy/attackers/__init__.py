@@ -1,6 +1,7 @@
 """Privacy attackers of an evaluation by name. Each maps (video [b 3 t h w], keep [b l n], noise) to logits [b p].
 
-All are trained from scratch on transformed training clips; no anonymizer is trained against any of them.
+All are trained from scratch on transformed training clips; no anonymizer is trained against any of them. Privacy heads
+of an anonymizer (`stprivacy.phases.objectives.heads`) may have the form of one, and never its weights.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -26,7 +26,9 @@ class AttackerSettings:
 
 
 class Statistics(Protocol):
-    """Sums over transformed training clips."""
+    """Sums over transformed training clips, by name, in double precision: addable over clips and workers."""
+
+    sums: dict[str, Tensor]
 
     def add(self, video: Tensor, keep: Tensor) -> None:
         """Take in video [b 3 t h w], keep [b l n]."""

@@ -39,7 +39,9 @@ class Pooled(nn.Module):
         weight = weight / weight.sum(1, keepdim=True).clamp_min(1.0)
         mean = (tubelets * weight).sum(1)
         variance = ((tubelets - mean.unsqueeze(1)).square() * weight).sum(1)
-        return torch.cat([mean, variance.sqrt()], 1)
+        # Of one tubelet, or none, the deviation is 0: there the root's derivative is infinite, and no gradient.
+        deviation = variance.where(variance > 0, 1.0).sqrt().where(variance > 0, 0.0)
+        return torch.cat([mean, deviation], 1)
 
     def forward(self, video: Tensor, keep: Tensor, noise: Noise = Noise()) -> Tensor:
         """Video [b 3 t h w], keep [b l n] -> logits [b outputs]."""
@@ -63,25 +65,24 @@ class FeatureSums:
 
     def __init__(self, probe: Pooled, device: torch.device) -> None:
         self._probe = probe
-        self.count = torch.zeros(1, dtype=torch.float64, device=device)
-        self.total = torch.zeros(len(probe.mean), dtype=torch.float64, device=device)
-        self.squares = torch.zeros_like(self.total)
+        sizes = {"count": 1, "total": len(probe.mean), "squares": len(probe.mean)}
+        self.sums = {name: torch.zeros(size, dtype=torch.float64, device=device) for name, size in sizes.items()}
 
     def add(self, video: Tensor, keep: Tensor) -> None:
         """Take in video [b 3 t h w], keep [b l n]."""
         features = self._probe.pool(video, keep).double()
-        self.count += len(features)
-        self.total += features.sum(0)
-        self.squares += features.square().sum(0)
+        self.sums["count"] += len(features)
+        self.sums["total"] += features.sum(0)
+        self.sums["squares"] += features.square().sum(0)
 
     def reduce(self, add_up: Callable[[Tensor], Tensor]) -> None:
         """Replace the sums by those over workers."""
-        self.count, self.total, self.squares = (add_up(part) for part in (self.count, self.total, self.squares))
+        self.sums = {name: add_up(part) for name, part in self.sums.items()}
 
     def moments(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation [2v]."""
-        mean = self.total / self.count
-        return mean, (self.squares / self.count - mean.square()).clamp_min(0).sqrt()
+        mean = self.sums["total"] / self.sums["count"]
+        return mean, (self.sums["squares"] / self.sums["count"] - mean.square()).clamp_min(0).sqrt()
 
 
 def pooled(settings: AttackerSettings) -> Pooled:

@@ -77,19 +77,21 @@ class STPrivacy(nn.Module):
         slots = slots_of(grid, batch, x.device)
         uniform = noise.uniform("gumbel", batch, len(self.stages), tokens, 2).to(x.device)
         keep = x.new_ones(batch, tokens)
-        stage_keeps = []
+        stage_keeps, stage_log_z = [], []
         for stage, (layers, predictor) in enumerate(zip(self.stages, self.predictors, strict=True)):
             # All tokens are there before the first prune: plain attention is Eq 10 then.
             x = run_layers(layers, x, keep if stage else None, scales)
             if self.config.keep_ratio < 1:
-                keep = keep * gumbel_keep(predictor(x, keep, slots, grid[0]), uniform[:, stage])
+                log_z = predictor(x, keep, slots, grid[0])
+                keep = keep * gumbel_keep(log_z, uniform[:, stage])
+                stage_log_z.append(rearrange(log_z, "b (l n) z -> b l n z", l=grid[0]))
             # Everything below uses the mask through the tensor that is returned: its gradient there is the whole one.
             stage_keeps.append(rearrange(keep, "b (l n) -> b l n", l=grid[0]))
             keep = rearrange(stage_keeps[-1], "b l n -> b (l n)")
         x = self.norm(run_layers(self.anonymization, x, keep, scales))
         places = torch.arange(tokens, device=x.device).expand(batch, -1)
         video = self._to_video(self._values(x, raw_video, places), grid, keep)
-        return Anonymized(video, stage_keeps[-1], tuple(stage_keeps)), x, keep
+        return Anonymized(video, stage_keeps[-1], tuple(stage_keeps), tuple(stage_log_z)), x, keep
 
     def _eval(
         self, x: Tensor, raw_video: Tensor, grid: tuple[int, int, int], ratio: float

@@ -1,5 +1,7 @@
 """Privacy sparsification: multi-level features, retaining probabilities and the selection of tubelets (Section 3.2)."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -87,3 +89,25 @@ def select_tokens(log_z: Tensor, num_slots: int, count: int, select: Select) -> 
         first = torch.arange(num_slots, device=score.device)[None, :, None] * per_slot
         chosen = (within + first).flatten(1)
     return chosen.sort(dim=1).values
+
+
+def top_k_keep(stage_log_z: Sequence[Tensor], keep_ratio: float, select: Select) -> Tensor:
+    """The mask that evaluation would take after the last stage, had it the same log-probabilities.
+
+    The value of every element is exactly 0 or 1; gradients go straight through to the probability of keeping it, as in
+    `gumbel_keep`. In evaluation itself, a later stage's log-probabilities follow from the tokens that are left, and not
+    from those that a sample left.
+
+    Args: stage_log_z: log z [b l n 2] of all tokens, stage by stage. Returns: [b l n].
+    """
+    batch, num_slots, per_slot, _ = stage_log_z[0].shape
+    places = torch.arange(num_slots * per_slot, device=stage_log_z[0].device).expand(batch, -1)
+    keep = torch.ones_like(stage_log_z[0][..., 0])
+    for stage, log_z in enumerate(stage_log_z, start=1):
+        left = log_z.detach().flatten(1, 2).gather(1, places.unsqueeze(-1).expand(-1, -1, 2))
+        count = stage_count(per_slot if select == "slot" else num_slots * per_slot, keep_ratio, stage)
+        places = places.gather(1, select_tokens(left, num_slots, count, select))
+        hard = torch.zeros_like(keep.flatten(1)).scatter_(1, places, 1.0).view_as(keep)
+        soft = log_z[..., 0].exp()
+        keep = keep * (hard + (soft - soft.detach()))
+    return keep

@@ -30,14 +30,27 @@ class WhitenedEmbedding(nn.Module):
         return tokens
 
     def fit(self, moments: "Moments") -> None:
-        """Set the projection from tubelet moments; directions of next to no variance are left out (zero)."""
+        """Set the projection from tubelet moments; directions of next to no variance are left out (zero).
+
+        Where there is a projection already, the new one is turned towards it: what was learned of tokens stays true.
+        """
         covariance, mean = moments.covariance()
         values, vectors = torch.linalg.eigh(covariance)
         values, vectors = values.flip(0)[: self.directions.shape[1]], vectors.flip(1)[:, : self.directions.shape[1]]
         # Below single precision's resolution of the output, a direction holds rounding noise alone.
         scale = torch.where(values > values[0] * 1e-9, values.clamp_min(1e-30).rsqrt(), 0.0)
+        directions = vectors * scale
+        if self.directions.any():
+            directions = directions @ _turn(directions, self.directions.to(covariance), covariance)
         self.mean.copy_(mean)
-        self.directions.copy_(vectors * scale)
+        self.directions.copy_(directions)
+
+
+def _turn(new: Tensor, old: Tensor, covariance: Tensor) -> Tensor:
+    """The rotation [k k] after which the whitened values of `new` [v k] are most like those of `old` [v k]."""
+    left, _, right = torch.linalg.svd(new.T @ covariance @ old)
+    turn: Tensor = left @ right
+    return turn
 
 
 class Moments:
@@ -45,26 +58,29 @@ class Moments:
 
     def __init__(self, clip: ClipConfig, device: torch.device) -> None:
         self.clip = clip
-        size = clip.tubelet_values
-        self.count = torch.zeros(1, dtype=torch.float64, device=device)
-        self.total = torch.zeros(size, dtype=torch.float64, device=device)
-        self.products = torch.zeros(size, size, dtype=torch.float64, device=device)
+        sizes: dict[str, tuple[int, ...]] = {
+            "count": (1,),
+            "total": (clip.tubelet_values,),
+            "products": (clip.tubelet_values, clip.tubelet_values),
+        }
+        self.sums = {name: torch.zeros(size, dtype=torch.float64, device=device) for name, size in sizes.items()}
 
     def add(self, video: Tensor, keep: Tensor) -> None:
         """Take in the kept tubelets of video [b 3 t h w], keep [b l n]."""
         tubelets = to_tubelets(video, self.clip.tubelet_frames, self.clip.patch_size)
         kept = tubelets[keep.flatten(1) > 0.5].double()
-        self.count += kept.shape[0]
-        self.total += kept.sum(0)
-        self.products += kept.T @ kept
+        self.sums["count"] += kept.shape[0]
+        self.sums["total"] += kept.sum(0)
+        self.sums["products"] += kept.T @ kept
 
     def reduce(self, add_up: Callable[[Tensor], Tensor]) -> None:
         """Replace the moments by their sums over workers."""
-        self.count, self.total, self.products = (add_up(part) for part in (self.count, self.total, self.products))
+        self.sums = {name: add_up(part) for name, part in self.sums.items()}
 
     def covariance(self) -> tuple[Tensor, Tensor]:
         """Covariance [v v] and mean [v]. Raises: ValueError: fewer than two tubelets were taken in."""
-        if self.count < 2:
+        count, total, products = self.sums["count"], self.sums["total"], self.sums["products"]
+        if count < 2:
             raise ValueError("whitening needs at least two kept tubelets, and the training split gave none")
-        mean = self.total / self.count
-        return self.products / self.count - torch.outer(mean, mean), mean
+        mean = total / count
+        return products / count - torch.outer(mean, mean), mean

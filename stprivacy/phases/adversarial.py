@@ -73,10 +73,11 @@ class AdversarialPhase:
 
     def _move_opponents(self, anonymized: Anonymized, share: Batch, noise: ClipNoise) -> dict[str, Tensor]:
         """Each by its own loss, on the detached output."""
-        video, keep = anonymized.video.detach(), anonymized.keep.detach()
-        action = action_loss(self.action_recognizer(video, keep, noise.scoped("action_recognizer")), share.action)
+        seen = anonymized.detach()
+        logits = self.action_recognizer(seen.video, seen.keep, noise.scoped("action_recognizer"))
+        action = action_loss(logits, share.action)
         backward(action * share.weight)
-        losses = self.objective.losses(Anonymized(video, keep, (keep,)), share, noise)
+        losses = self.objective.losses(seen, share, noise)
         for loss in losses:
             backward(loss * share.weight)
         return {"loss_action": action.detach(), "loss_privacy": torch.stack([x.detach() for x in losses]).mean()}

@@ -17,6 +17,7 @@ from pipelines.data.datasets.synth import SynthSettings
 from pipelines.progress import Progress
 from pipelines.recipes import RECIPES
 from pipelines.reports.command import write_report
+from stprivacy.phases.objectives.heads import PRIVACY_HEADS
 
 COMPARISON = Comparison(
     data=Path("/data/a"),
@@ -72,6 +73,22 @@ def test_trained_anonymizers_of_another_comparison_are_taken(tmp_path: Path) -> 
     assert cells["stprivacy"].before == first["stprivacy"].before
     assert cells["stprivacy"].request.folder.is_relative_to(tmp_path / "second" / "seed-1")
     assert cells["stprivacy"].request.config["from_run"] == str(tmp_path / "first/seed-1/stprivacy/adversarial")
+
+
+def test_the_defended_row_starts_where_stprivacy_does_and_is_named_a_departure(tmp_path: Path) -> None:
+    rows = ("stprivacy", "stprivacy-defended", "sparsification-only")
+    comparison = replace(COMPARISON, anonymizers=rows, seeds=1, deploy_keep_ratios=())
+    cells = {cell.row: cell for cell in cells_of(comparison, tmp_path)}
+    ours, defended, other = (cells[row] for row in rows)
+    assert ours.before[0] == defended.before[0] != other.before[0]
+    assert ours.before[1].folder != defended.before[1].folder
+    before, after = (cell.before[1].config for cell in (ours, defended))
+    assert {key for key in before if before[key] != after[key]} == {"privacy_heads"}
+    assert before["privacy_heads"] == ours.request.config["privacy_heads"] == ("standard",)
+    assert after["privacy_heads"] == defended.request.config["privacy_heads"] == tuple(PRIVACY_HEADS)
+    assert defended.request.config["from_run"] == str(defended.before[1].folder)
+    assert "A departure from the paper" in ROWS["stprivacy-defended"]
+    assert "standard, pooled, whitened have the form of one" in ROWS["stprivacy-defended"]
 
 
 def test_rows_that_abandon_tubelets_are_deployed_at_further_keep_ratios(tmp_path: Path) -> None:
@@ -195,5 +212,5 @@ def test_a_comparison_has_a_report(small: Small, tmp_path: Path) -> None:
 
 
 def test_all_rows_have_a_purpose() -> None:
-    assert len(ROWS) == 16
+    assert len(ROWS) == 17
     assert all(ROWS.values())

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipelines import demo
-from pipelines.ablations import ABLATIONS
+from pipelines.ablations import ABLATIONS, DEPARTURES
 from pipelines.data.datasets.synth import SynthSettings
 from pipelines.progress import Progress
 from pipelines.recipes import RECIPES, describe_recipes
@@ -15,6 +15,7 @@ from pipelines.runs import PROTOCOLS, PhaseName
 from stprivacy.anonymizers import ANONYMIZERS
 from stprivacy.attackers import ATTACKERS
 from stprivacy.config import TestViewsConfig
+from stprivacy.phases.objectives.heads import PRIVACY_HEADS
 from tests.run_fixtures import do_run
 
 USUAL = {"keep_ratio": 0.7, "deploy_keep_ratio": 0.7, "tubelet_frames": 2, "lambda_action": 0.5, "lambda_privacy": 0.5}
@@ -26,6 +27,7 @@ CHANGED: dict[str, dict[str, float]] = {
     **{f"tubelet-frames-{x}": {"tubelet_frames": x} for x in (1, 4)},
     **{f"lambda-action-{x}": {"lambda_action": x} for x in (0.25, 1.0)},
     **{f"lambda-privacy-{x}": {"lambda_privacy": x} for x in (0.25, 1.0)},
+    "defended": {},
 }
 
 
@@ -44,8 +46,10 @@ def do(phase: PhaseName, recipe: str, data: Path, folder: Path, source: Path | N
     return do_run(replace(run, from_run=str(source)) if source else run, folder)
 
 
-@pytest.mark.parametrize("name", sorted(ABLATIONS))
-def test_every_ablation_runs_through_all_phases_at_demo_size(name: str, data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [*sorted(ABLATIONS), *DEPARTURES])
+def test_every_ablation_and_departure_runs_through_all_phases_at_demo_size(
+    name: str, data: Path, tmp_path: Path
+) -> None:
     recipe = f"demo-{name}"
     do("init", recipe, data, tmp_path / "init")
     trained = do("adversarial", recipe, data, tmp_path / "adversarial", tmp_path / "init")
@@ -63,6 +67,8 @@ def test_a_phase_finds_the_recipe_of_the_run_that_it_starts_from() -> None:
 def test_the_list_names_and_explains_every_recipe_protocol_anonymizer_and_attacker() -> None:
     listed = describe_recipes()
     heads = [line for line in listed.splitlines() if line[:1].islower()]
-    assert {name for line in heads for name in line.split(", ")} == {*RECIPES, *PROTOCOLS, *ANONYMIZERS, *ATTACKERS}
+    known = {*RECIPES, *PROTOCOLS, *ANONYMIZERS, *ATTACKERS, *PRIVACY_HEADS}
+    assert {name for line in heads for name in line.split(", ")} == known
     assert listed.count("Figure 4, column") == len(ABLATIONS)
+    assert listed.count("A departure from the paper") == len(DEPARTURES)
     assert "None was run on the real data here" in listed

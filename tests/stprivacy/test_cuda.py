@@ -19,6 +19,7 @@ from stprivacy.phases.adversarial import adversarial
 from stprivacy.phases.context import Batch
 from stprivacy.phases.local import LocalContext
 from stprivacy.phases.loop import Training
+from stprivacy.phases.objectives.heads import Head
 from stprivacy.phases.objectives.label import LabelObjective
 from tests.tiny import CLIP, MODEL, RECOGNIZER
 
@@ -74,7 +75,7 @@ def train(
     """Phase 2 on the random clips; its last terms, and STPrivacy's weights."""
     trio = players()
     store = CheckpointStore(folder, keep=9, rank=0, warn=pytest.fail)
-    objective = LabelObjective(trio[2], LossConfig(), settings, context)
+    objective = LabelObjective({"standard": Head(trio[2])}, LossConfig(), settings, context)
     training = Training(RandomClips(), settings, context, store, seed=0)
     terms = adversarial(*trio[:2], objective, LossConfig(), training)
     return terms, trio[0].state_dict()

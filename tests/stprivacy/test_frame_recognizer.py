@@ -70,6 +70,6 @@ def test_a_whitened_one_fits_its_projection_to_the_patches_of_frames(video: torc
     model = WhitenedFrames(RECOGNIZER, CLIP, 5, 6)
     moments = model.statistics(torch.device("cpu"))
     moments.add(video, EVERYTHING)
-    assert moments.count == 2 * 4 * 4
+    assert moments.sums["count"] == 2 * 4 * 4
     model.fit(moments)
     assert model(video, EVERYTHING).shape == (2, 4, 5)

@@ -30,6 +30,7 @@ from stprivacy.phases.initialize import InitializationPhase, initialize
 from stprivacy.phases.learner import NonFiniteError
 from stprivacy.phases.local import LocalContext
 from stprivacy.phases.loop import Training
+from stprivacy.phases.objectives.heads import Head
 from stprivacy.phases.objectives.label import LabelObjective
 from tests.shard_fixtures import write_tiny_dataset
 from tests.tiny import CLIP, MODEL, RECOGNIZER
@@ -69,7 +70,7 @@ def gradients(module: nn.Module) -> dict[str, Tensor]:
 def test_equation_13_reaches_the_anonymizer_and_each_recognizer_gets_its_own_loss_only() -> None:
     weights = LossConfig(lambda_action=0.5, lambda_privacy=0.25)
     anonymizer, action, privacy = STPrivacy(MODEL), recognizer(2), recognizer(5)
-    objective = LabelObjective(privacy, weights, TRAIN, LocalContext())
+    objective = LabelObjective({"standard": Head(privacy)}, weights, TRAIN, LocalContext())
     phase = AdversarialPhase(anonymizer, action, objective, weights, TRAIN, LocalContext())
     batch, noise = a_batch()
     phase.backward(batch, noise)
@@ -114,7 +115,7 @@ def train_init(
 def play(players: tuple[STPrivacy, Recognizer, Recognizer], training: Training) -> None:
     """Phase 2 of STPrivacy."""
     anonymizer, action, privacy = players
-    objective = LabelObjective(privacy, LossConfig(), training.settings, training.context)
+    objective = LabelObjective({"standard": Head(privacy)}, LossConfig(), training.settings, training.context)
     adversarial(anonymizer, action, objective, LossConfig(), training)
 
 

@@ -20,6 +20,7 @@ from stprivacy.phases.evaluate import evaluate
 from stprivacy.phases.initialize import InitializationPhase, initialize
 from stprivacy.phases.local import LocalContext
 from stprivacy.phases.loop import Phase, Training
+from stprivacy.phases.objectives.heads import Head
 from stprivacy.phases.objectives.label import LabelObjective
 from tests.shard_fixtures import write_tiny_dataset
 from tests.tiny import CLIP, MODEL, RECOGNIZER
@@ -49,7 +50,7 @@ def run_init(training: Training) -> None:
 
 def run_adversarial(training: Training) -> None:
     anonymizer, (action, privacy) = STPrivacy(MODEL), recognizers()
-    objective = LabelObjective(privacy, LossConfig(), training.settings, training.context)
+    objective = LabelObjective({"standard": Head(privacy)}, LossConfig(), training.settings, training.context)
     adversarial(anonymizer, action, objective, LossConfig(), training)
 
 
@@ -84,7 +85,7 @@ def init_phase(settings: PhaseConfig) -> Phase:
 
 def adversarial_phase(settings: PhaseConfig) -> Phase:
     anonymizer, (action, privacy) = STPrivacy(UNSCALED), recognizers()
-    objective = LabelObjective(privacy, LossConfig(), settings, LocalContext())
+    objective = LabelObjective({"standard": Head(privacy)}, LossConfig(), settings, LocalContext())
     return AdversarialPhase(anonymizer, action, objective, LossConfig(), settings, LocalContext())
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from stprivacy.anonymized import Anonymized
 from stprivacy.config import PhaseConfig
-from stprivacy.losses import privacy_loss, uniform_loss
+from stprivacy.losses import labels_for, privacy_loss, uniform_loss
 from stprivacy.noise import ClipNoise, derived_seed
 from stprivacy.phases.context import Batch, PhaseContext
 from stprivacy.phases.learner import Learner
@@ -99,9 +99,8 @@ class FrameEnsembleObjective:
 
     def losses(self, anonymized: Anonymized, share: Batch, noise: ClipNoise) -> Sequence[Tensor]:
         """Every adversary's own L_Privacy, frame by frame."""
-        labels = share.privacy if share.privacy.ndim == 3 else share.privacy.unsqueeze(1)
         return [
-            privacy_loss(logits, labels.expand_as(logits))
+            privacy_loss(logits, labels_for(logits, share.privacy))
             for logits in (self._read(learner, learner, anonymized, noise) for learner in self.learners)
         ]
 
