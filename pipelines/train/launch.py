@@ -46,10 +46,7 @@ def launch(
         ValueError: a folder holds a run with another configuration, or two runs have the same one.
         PhaseError: a run failed for a reason that trying again does not remove, or workers were lost too often.
     """
-    _check_folders(runs)
-    identity = uuid.uuid4().hex[:12]
-    for run in runs:
-        claim(run, identity)
+    identity = _claim_all(runs)
     unfinished = [run for run in runs if not run.finished]
     groups = independent_runs(unfinished) if parallel > 1 else [unfinished] if unfinished else []
     order = {"launch": identity, "executor": executor}
@@ -131,11 +128,16 @@ class _Fit(threading.Thread):
         )
 
 
-def _check_folders(runs: Sequence[RunRequest]) -> None:
+def _claim_all(runs: Sequence[RunRequest]) -> str:
+    """Make the folders those of a new launch, whose identity is given back."""
+    identity = uuid.uuid4().hex[:12]
     folders = [run.folder.resolve() for run in runs]
     for folder in folders:
         if folders.count(folder) > 1:
             raise ValueError(f"each run needs a folder of its own, but two are to go to {folder}")
+    for run in runs:
+        claim(run, identity)
+    return identity
 
 
 def _check_outcome(runs: Sequence[RunRequest], launch_id: str, error: Exception | None, max_failures: int) -> None:
