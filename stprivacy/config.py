@@ -216,13 +216,16 @@ class PhaseConfig:
     compile: bool = False  # torch.compile of the Transformer layers
     recompute_activations: bool = False  # in the backward pass: less memory, a third more time
     optim: OptimConfig = field(default_factory=OptimConfig)
-    anonymizer_rate_scale: float = 1.0  # adversarial: factor on STPrivacy's rate; the recognizers start from scratch
+    anonymizer_rate_scale: float = 1.0  # adversarial: factor on the anonymizer's rate; recognizers start from scratch
+    head_start_epochs: int = 0  # adversarial: of the epochs, those in which recognizers and adversaries learn alone
 
     def __post_init__(self) -> None:
         counts = ("epochs", "batch_size", "accumulate_steps", "checkpoint_every_steps", "keep_checkpoints")
         _positive(self, *counts, "anonymizer_rate_scale")
         if self.max_steps < 0:
             raise ValueError(f"max_steps must not be negative, got {self.max_steps}")
+        if not 0 <= self.head_start_epochs < self.epochs:
+            raise ValueError(f"head_start_epochs must be in 0..{self.epochs - 1}, got {self.head_start_epochs}")
         if self.keep_checkpoints < 2:
             raise ValueError("keep_checkpoints must be 2 or more: a damaged newest one falls back to the one before")
 

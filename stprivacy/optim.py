@@ -30,14 +30,20 @@ def make_optimizer(module: nn.Module, optim: OptimConfig) -> torch.optim.AdamW:
     )
 
 
-def learning_rate(optim: OptimConfig, batch_size: int, step: int, total_steps: int, steps_per_epoch: int) -> float:
-    """The rate at `step`: learning_rate * batch_size / 512 (Section 4.3), linear warm-up, then cosine to 0."""
+def learning_rate(
+    optim: OptimConfig, batch_size: int, step: int, total_steps: int, steps_per_epoch: int, held_steps: int = 0
+) -> float:
+    """The rate at `step`: learning_rate * batch_size / 512 (Section 4.3), linear warm-up, then cosine to 0.
+
+    It is held at its peak until `held_steps` are done.
+    """
     peak = optim.learning_rate * batch_size / 512
     warmup = optim.warmup_epochs * steps_per_epoch
     if step < warmup:
         return peak * (step + 1) / (warmup + 1)
-    share = (step - warmup) / max(total_steps - warmup, 1)
-    return peak * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+    begin = max(warmup, held_steps)
+    share = (step - begin) / max(total_steps - begin, 1)
+    return peak * 0.5 * (1 + math.cos(math.pi * min(max(share, 0.0), 1.0)))
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, optim: OptimConfig, rate: float, epoch: int) -> None:

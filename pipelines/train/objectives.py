@@ -52,7 +52,9 @@ def _vita(run: RunConfig, training: Training) -> FrameEnsembleObjective:
             start_from_pretrained({"adversary": adversary.recognizer}, run.recognizer)
         return adversary
 
-    return FrameEnsembleObjective(make_adversary, run.vita, training.seed, training.settings, training.context)
+    settings = training.settings
+    head_start_steps = settings.head_start_epochs * training.data.steps_per_epoch(settings.batch_size)
+    return FrameEnsembleObjective(make_adversary, run.vita, training.seed, settings, training.context, head_start_steps)
 
 
 def _spact(run: RunConfig, training: Training) -> SelfSupervisedObjective:

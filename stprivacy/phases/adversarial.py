@@ -21,6 +21,7 @@ from stprivacy.phases.statistics import mask_statistics, watch_masks
 class AdversarialPhase:
     """Updates the anonymizer by Eq 13 and, in the same step or in turns, its opponents by their own losses.
 
+    With a head start, the opponents first learn alone, for whole epochs, on the output of phase 1.
     The opponents are the action recognizer and the adversaries of the privacy objective. Each player sees the others'
     weights from before the step: the opponents learn on detached output, the anonymizer from opponents held fixed.
     """
@@ -35,8 +36,10 @@ class AdversarialPhase:
         losses: LossConfig,
         settings: PhaseConfig,
         context: PhaseContext,
+        head_start_steps: int = 0,
     ) -> None:
         self.losses = losses
+        self._head_start_steps = head_start_steps
         self.clip = anonymizer.config.clip
         self.keep_ratio = anonymizer.config.keep_ratio
         optim = replace(settings.optim, learning_rate=settings.optim.learning_rate * settings.anonymizer_rate_scale)
@@ -44,12 +47,16 @@ class AdversarialPhase:
         self.action_recognizer = Learner("action_recognizer", action_recognizer, settings, context)
         self.objective = objective
         self.learners = (self.anonymizer, self.action_recognizer, *objective.learners)
+        self.anonymizer.waiting_epochs = settings.head_start_epochs
+        for opponent in self.learners[1:]:
+            opponent.held_epochs = settings.head_start_epochs
 
     def backward(self, share: Batch, noise: ClipNoise) -> dict[str, Tensor]:
         """One share of a batch: the losses and gradients of those whose turn it is."""
-        even = self.anonymizer.step % 2 == 0
-        anonymizer_moves = even or not self.objective.takes_turns
-        opponents_move = not even or not self.objective.takes_turns
+        waiting = self.anonymizer.step < self._head_start_steps
+        even = (self.anonymizer.step - self._head_start_steps) % 2 == 0
+        anonymizer_moves = not waiting and (even or not self.objective.takes_turns)
+        opponents_move = waiting or not even or not self.objective.takes_turns
         with torch.set_grad_enabled(anonymizer_moves):
             anonymized = self.anonymizer(share.video, noise=noise.scoped("anonymizer"))
         watch_masks(anonymized)
@@ -92,4 +99,7 @@ def adversarial(
 ) -> dict[str, float]:
     """Run phase 2 on all players in place; gives back the mean terms and statistics of the last epoch."""
     players = anonymizer, action_recognizer, objective
-    return PhaseLoop(AdversarialPhase(*players, losses, training.settings, training.context), training).run()
+    settings, data = training.settings, training.data
+    head_start_steps = settings.head_start_epochs * data.steps_per_epoch(settings.batch_size)
+    phase = AdversarialPhase(*players, losses, settings, training.context, head_start_steps)
+    return PhaseLoop(phase, training).run()

@@ -25,6 +25,8 @@ class Learner:
     def __init__(self, name: str, module: nn.Module, settings: PhaseConfig, context: PhaseContext) -> None:
         self.name = name
         self.step = 0
+        self.held_epochs = 0  # for which the rate stays at its peak
+        self.waiting_epochs = 0  # before which it does not learn
         self.module = module.to(context.device).train()
         for layer in self.module.modules():
             if isinstance(layer, Layer):
@@ -90,7 +92,9 @@ class Learner:
     def update(self, step: int, total_steps: int, steps_per_epoch: int) -> None:
         """One optimizer step at the rate of `step`."""
         optim = self._settings.optim
-        rate = learning_rate(optim, self._settings.batch_size, step, total_steps, steps_per_epoch)
+        waited, held = (epochs * steps_per_epoch for epochs in (self.waiting_epochs, self.held_epochs))
+        own = step - waited, total_steps - waited
+        rate = learning_rate(optim, self._settings.batch_size, *own, steps_per_epoch, held)
         set_learning_rate(self.optimizer, optim, rate, step // steps_per_epoch)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)

@@ -208,6 +208,17 @@ def test_each_adversary_begins_anew_in_its_turn_weights_and_optimizer() -> None:
     assert restarts == {10: [0], 20: [1], 30: [0], 40: [1]}
 
 
+def test_restarts_are_counted_from_the_end_of_the_head_start() -> None:
+    objective = FrameEnsembleObjective(confident, VITAConfig(2, restart_steps=10), 0, SETTINGS, LocalContext(), 25)
+    learner = objective.learners[0]
+    before = weights_digest(learner.module.state_dict())
+    for step in (10, 20, 25, 30):
+        learner.begin(step)
+    assert weights_digest(learner.module.state_dict()) == before
+    learner.begin(35)
+    assert weights_digest(learner.module.state_dict()) != before
+
+
 def test_an_adversary_fresh_from_a_restart_is_not_the_one_pushed() -> None:
     def from_zero() -> FrameRecognizer:
         return FrameRecognizer(RECOGNIZER, CLIP, 5)

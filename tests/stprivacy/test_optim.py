@@ -20,6 +20,15 @@ def test_rate_scales_with_the_batch_warms_up_and_ends_at_zero() -> None:
     assert rates[100] == 0
 
 
+def test_a_held_rate_stays_at_its_peak_and_decays_after_it() -> None:
+    optim = OptimConfig(learning_rate=1e-3, warmup_epochs=1)
+    rates = [learning_rate(optim, 512, step, 100, 10, held_steps=60) for step in range(101)]
+    assert rates[:10] == [learning_rate(optim, 512, step, 100, 10) for step in range(10)]
+    assert set(rates[10:61]) == {1e-3}
+    assert rates[80] == pytest.approx(0.5e-3)
+    assert rates[100] == 0
+
+
 def test_vectors_and_positions_are_not_decayed() -> None:
     model = STPrivacy(ModelConfig(ClipConfig(4, 32, 32), 24, 2, (1,), 1))
     decayed = {

@@ -140,6 +140,32 @@ def test_the_anonymizers_rate_is_scaled_beside_the_recognizers(data: ParquetClip
         torch.testing.assert_close(scaled, scale * whole, rtol=1e-3, atol=1e-7)
 
 
+def test_opponents_with_a_head_start_learn_alone_for_its_epochs(data: ParquetClips, tmp_path: Path) -> None:
+    def after(epochs: int, head_start: int, name: str) -> list[Tensor]:
+        torch.manual_seed(0)
+        players = STPrivacy(MODEL), recognizer(2), recognizer(5)
+        settings = replace(TRAIN, epochs=epochs, head_start_epochs=head_start)
+        play(players, Training(data, settings, LocalContext(), store(tmp_path / name), seed=3))
+        return [player.head.weight.detach().clone() for player in players]
+
+    torch.manual_seed(0)
+    start = [player.head.weight.detach().clone() for player in (STPrivacy(MODEL), recognizer(2), recognizer(5))]
+    # Killed at the end of the head start, and gone on with.
+    whole = after(3, 2, "whole")
+    forget_after(tmp_path / "whole", 8)
+    alone = store(tmp_path / "whole").latest()
+    assert alone is not None
+    assert alone.number == 8
+    torch.testing.assert_close(alone.model["anonymizer.head.weight"], start[0], rtol=0, atol=0)
+    assert not torch.equal(alone.model["action_recognizer.head.weight"], start[1])
+    assert not torch.equal(alone.model["privacy_recognizer.head.weight"], start[2])
+    assert all(not torch.equal(weight, old) for weight, old in zip(whole, start, strict=True))
+    resumed = after(3, 2, "whole")
+    assert all(torch.equal(weight, again) for weight, again in zip(whole, resumed, strict=True))
+    with pytest.raises(ValueError, match=r"head_start_epochs must be in 0..2, got 3"):
+        replace(TRAIN, epochs=3, head_start_epochs=3)
+
+
 def forget_after(folder: Path, step: int) -> None:
     """As if the run had been killed before it wrote its later checkpoints."""
     for checkpoint in folder.iterdir():

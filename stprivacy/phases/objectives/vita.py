@@ -73,9 +73,13 @@ class FrameEnsembleObjective:
         seed: int,
         settings: PhaseConfig,
         context: PhaseContext,
+        head_start_steps: int = 0,
     ) -> None:
-        """`make_adversary` draws a new frame-level recognizer: (video, keep, noise) -> logits [b t attributes]."""
-        self._vita = vita
+        """`make_adversary` draws a new frame-level recognizer: (video, keep, noise) -> logits [b t attributes].
+
+        Restarts are counted from the end of the head start.
+        """
+        self._vita, self._head_start_steps = vita, head_start_steps
         self.learners = [
             RestartedLearner(f"privacy_recognizer_{place}", make_adversary, self._turn(place), seed, settings, context)
             for place in range(vita.adversaries)
@@ -85,8 +89,9 @@ class FrameEnsembleObjective:
         every = self._vita.restart_steps
 
         def restarts(step: int) -> bool:
+            done = step - self._head_start_steps
             return (
-                every > 0 and step > 0 and step % every == 0 and (step // every - 1) % self._vita.adversaries == place
+                every > 0 and done > 0 and done % every == 0 and (done // every - 1) % self._vita.adversaries == place
             )
 
         return restarts
