@@ -154,7 +154,8 @@ class RunConfig:
 
 def make_request(folder: Path, run: RunConfig, name: str = "") -> RunRequest:
     """The order to do a run in a folder; its name is by default the phase's."""
-    return RunRequest(folder, to_dict(run), name or run.phase, run.train.keep_checkpoints)
+    defaults = to_dict(RunConfig(run.phase, run.recipe))
+    return RunRequest(folder, to_dict(run), name or run.phase, run.train.keep_checkpoints, defaults)
 
 
 def read_config(folder: Path) -> RunConfig:

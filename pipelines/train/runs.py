@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,15 @@ class PhaseError(RuntimeError):
 class RunRequest:
     """One run to do: its folder, the plain JSON configuration it is started with, and what to call it (the phase).
 
-    The folder is on storage that the driver and all workers share. `keep_checkpoints` is how many are kept.
+    The folder is on storage that the driver and all workers share. `keep_checkpoints` is how many are kept. `defaults`
+    are the values of settings that a folder from before they came in does not name.
     """
 
     folder: Path
     config: dict[str, Any]
     name: str = ""
     keep_checkpoints: int = 2
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -61,8 +63,9 @@ def claim(run: RunRequest, launch: str) -> None:
 
     Raises: ValueError: the folder holds a run with another configuration.
     """
-    wanted = json.loads(json.dumps(run.config))
+    wanted, defaults = json.loads(json.dumps([run.config, dict(run.defaults)]))
     present = read_json(run.folder / CONFIG)
+    present = present and _filled(present, defaults)
     if present and present != wanted:
         raise ValueError(
             f"{run.folder} holds a run with other settings ({_differences(present, wanted)}): "
@@ -93,6 +96,15 @@ def failure_of(folder: Path, launch: str) -> dict[str, Any]:
     """What `record_failure` wrote for this launch; empty where nothing failed."""
     failure = read_json(folder / FAILURE)
     return failure if failure.get("launch") == launch else {}
+
+
+def _filled(present: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings, and the defaults of those that are missing."""
+    filled = {**defaults, **present}
+    for key, value in present.items():
+        if isinstance(value, Mapping) and isinstance(defaults.get(key), Mapping):
+            filled[key] = _filled(value, defaults[key])
+    return filled
 
 
 def _differences(present: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> str:

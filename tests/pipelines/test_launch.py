@@ -11,10 +11,11 @@ from mlflow.tracking import MlflowClient
 from shard_fixtures import write_tiny_dataset
 
 from pipelines.progress import Progress
+from pipelines.runs import make_request
 from pipelines.tracking import Tracker, default_tracking_uri
 from pipelines.train.execute import execute
 from pipelines.train.launch import launch
-from pipelines.train.runs import PhaseError, RunRequest
+from pipelines.train.runs import PhaseError, RunRequest, claim
 from stprivacy.checkpoint import CheckpointStore
 from stprivacy.config import LossConfig, to_dict
 from stprivacy.phases.local import LocalContext
@@ -151,6 +152,20 @@ def test_another_configuration_in_a_used_folder_is_refused(launches: TwoLaunches
         pytest.raises(ValueError, match=r"data.clips was 24, now 25.*choose another"),
     ):
         launch([request], num_workers=2, progress=progress, tracker=None, executor=TOY)
+
+
+def test_a_run_from_before_a_setting_came_in_goes_on_and_only_with_its_default(tmp_path: Path) -> None:
+    run = replace(TINY, data="data", privacy_heads=("standard", "pooled"))
+    old = to_dict(TINY) | {"data": "data", "train": to_dict(TINY.train)}
+    del old["privacy_heads"], old["train"]["head_start_epochs"]
+    request = make_request(tmp_path, replace(run, privacy_heads=("standard",)))
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    claim(request, "a launch")
+    with pytest.raises(ValueError, match=r"privacy_heads was \['standard'\], now \['standard', 'pooled'\]"):
+        claim(make_request(tmp_path, run), "another")
+    late = replace(run, privacy_heads=("standard",), train=replace(TINY.train, head_start_epochs=1))
+    with pytest.raises(ValueError, match=r"\(train.head_start_epochs was 0, now 1\)"):
+        claim(make_request(tmp_path, late), "another")
 
 
 def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
