@@ -14,7 +14,8 @@ class Recipe:
 
     A row of the paper's tables also names its data sets: the one that it is tested on, and the other one, if any, that
     is trained on. Other anonymizers than STPrivacy may have epochs of their own in phase 1, where VITA and SPAct learn
-    reconstruction, and a rate of their own in phase 2 (`anonymizer_rate_scale`), by name.
+    reconstruction, and a rate of their own in phase 2 (`anonymizer_rate_scale`), by name; so may the departure
+    "defended".
     """
 
     init: RunConfig

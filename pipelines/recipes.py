@@ -57,6 +57,7 @@ def demo() -> Recipe:
         stride=3,
         short_side_px=72,
         init_epochs={"vita": 3, "spact": 3},
+        rate_scales={"defended": 0.5},
     )
 
 

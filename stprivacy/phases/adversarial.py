@@ -102,4 +102,10 @@ def adversarial(
     settings, data = training.settings, training.data
     head_start_steps = settings.head_start_epochs * data.steps_per_epoch(settings.batch_size)
     phase = AdversarialPhase(*players, losses, settings, training.context, head_start_steps)
-    return PhaseLoop(phase, training).run()
+    loop = PhaseLoop(phase, training)
+    if loop.total_steps <= head_start_steps:
+        training.context.tell(
+            f"the head start of {head_start_steps} steps lasts to the end, step {loop.total_steps}: the anonymizer "
+            "stays as phase 1 left it"
+        )
+    return loop.run()

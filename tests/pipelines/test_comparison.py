@@ -83,7 +83,9 @@ def test_the_defended_row_starts_where_stprivacy_does_and_is_named_a_departure(t
     assert ours.before[0] == defended.before[0] != other.before[0]
     assert ours.before[1].folder != defended.before[1].folder
     before, after = (cell.before[1].config for cell in (ours, defended))
-    assert {key for key in before if before[key] != after[key]} == {"privacy_heads"}
+    assert {key for key in before if before[key] != after[key]} == {"privacy_heads", "train"}
+    own = {"anonymizer_rate_scale": 0.5, "head_start_epochs": 5, "epochs": before["train"]["epochs"] + 5}
+    assert after["train"] == before["train"] | own
     assert before["privacy_heads"] == ours.request.config["privacy_heads"] == ("standard",)
     assert after["privacy_heads"] == defended.request.config["privacy_heads"] == tuple(PRIVACY_HEADS)
     assert defended.request.config["from_run"] == str(defended.before[1].folder)

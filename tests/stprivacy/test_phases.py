@@ -162,6 +162,9 @@ def test_opponents_with_a_head_start_learn_alone_for_its_epochs(data: ParquetCli
     assert all(not torch.equal(weight, old) for weight, old in zip(whole, start, strict=True))
     resumed = after(3, 2, "whole")
     assert all(torch.equal(weight, again) for weight, again in zip(whole, resumed, strict=True))
+    context, short = LocalContext(), replace(TRAIN, epochs=3, head_start_epochs=2, max_steps=8)
+    play((STPrivacy(MODEL), recognizer(2), recognizer(5)), Training(data, short, context, store(tmp_path / "s"), 3))
+    assert "the anonymizer stays as phase 1 left it" in context.messages[-1]
     with pytest.raises(ValueError, match=r"head_start_epochs must be in 0..2, got 3"):
         replace(TRAIN, epochs=3, head_start_epochs=3)
 
