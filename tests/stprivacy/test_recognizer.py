@@ -112,7 +112,7 @@ def test_whitening_leaves_abandoned_tubelets_out() -> None:
     one.add(video, keep)
     other.add(video + 50 * (1 - expand_keep(keep, CLIP.grid, 2, 16)), keep)
     torch.testing.assert_close(one.covariance(), other.covariance())
-    assert one.count.item() == 12
+    assert one.sums["count"].item() == 12
 
 
 def test_whitening_without_any_tubelet_is_an_error() -> None:
