@@ -11,9 +11,12 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
+
+from filelock import FileLock
 
 from pipelines.history import is_number, read_history
 
@@ -91,13 +94,15 @@ class Tracker:
 
         Raises: TrackingError: a URI that is neither.
         """
-        self._client = _connect(tracking_uri)
-        found = self._client.get_experiment_by_name(experiment)
-        self._experiment_id = (
-            found.experiment_id
-            if found
-            else self._client.create_experiment(experiment, artifact_location=_artifact_location(tracking_uri))
-        )
+        self._uri = tracking_uri
+        with _alone(tracking_uri):
+            self._client = _connect(tracking_uri)
+            found = self._client.get_experiment_by_name(experiment)
+            self._experiment_id = (
+                found.experiment_id
+                if found
+                else self._client.create_experiment(experiment, artifact_location=_artifact_location(tracking_uri))
+            )
 
     def run(self, folder: Path, name: str, params: Mapping[str, Any], parent: str = "") -> "TrackedRun":
         """Continue the run of `folder`, or start it if the folder has none in this store.
@@ -112,7 +117,8 @@ class Tracker:
         group = parent or str(folder.resolve().parent)
         run_id = self._existing(folder)
         if run_id is None:
-            tags = {_NAME_TAG: name, _PARENT_TAG: self._parent(group)}
+            with _alone(self._uri):
+                tags = {_NAME_TAG: name, _PARENT_TAG: self._parent(group)}
             run_id = self._client.create_run(self._experiment_id, tags=tags).info.run_id
             _write_run_id(folder, run_id)
         tracked = TrackedRun(self._client, run_id, folder, name)
@@ -270,6 +276,15 @@ def _connect(tracking_uri: str) -> "MlflowClient":
     for chatty in ("mlflow", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     return MlflowClient(tracking_uri)
+
+
+def _alone(tracking_uri: str) -> AbstractContextManager[Any]:
+    """While jobs that start together make the database, its experiment or a parent run: one at a time."""
+    scheme, _, database = tracking_uri.partition(":///")
+    if scheme != "sqlite":
+        return nullcontext()
+    Path(database).parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(f"{database}.lock")
 
 
 def _artifact_location(tracking_uri: str) -> str | None:
