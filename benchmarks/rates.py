@@ -15,6 +15,7 @@ import tyro
 from benchmarks.machine import machine_line
 from pipelines import demo
 from pipelines.commands import LaunchOptions, launch_runs
+from pipelines.comparison import Comparison
 from pipelines.comparison_tables import hypervolumes
 from pipelines.data.datasets.synth import SynthSettings
 from pipelines.progress import Progress
@@ -25,7 +26,6 @@ from pipelines.train.runs import RunRequest
 from stprivacy.anonymizers import LearnedName
 
 ATTACKERS = ("standard", "whitened", "pooled", "mask", "frame-mean")
-VALIDATION_SHARE = 0.15  # of the training videos, by which attackers are chosen
 
 
 def main(
@@ -77,7 +77,9 @@ def _search(
 
 
 def _evaluation(recipe: Recipe, data: Path, folder: Path, label: str, trained: Path | None = None) -> RunRequest:
-    test = replace(recipe.evaluate, data=str(data), label=label, attackers=ATTACKERS, validation_share=VALIDATION_SHARE)
+    test = replace(
+        recipe.evaluate, data=str(data), label=label, attackers=ATTACKERS, validation_share=Comparison.validation_share
+    )
     if trained:
         test = replace(test, from_run=str(trained), deploy_keep_ratio=recipe.init.model.keep_ratio)
     else:

@@ -52,9 +52,8 @@ def _vita(run: RunConfig, training: Training) -> FrameEnsembleObjective:
             start_from_pretrained({"adversary": adversary.recognizer}, run.recognizer)
         return adversary
 
-    settings = training.settings
-    head_start_steps = settings.head_start_epochs * training.data.steps_per_epoch(settings.batch_size)
-    return FrameEnsembleObjective(make_adversary, run.vita, training.seed, settings, training.context, head_start_steps)
+    settings, first = training.settings, training.head_start_steps
+    return FrameEnsembleObjective(make_adversary, run.vita, training.seed, settings, training.context, first)
 
 
 def _spact(run: RunConfig, training: Training) -> SelfSupervisedObjective:

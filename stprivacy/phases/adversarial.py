@@ -99,9 +99,8 @@ def adversarial(
 ) -> dict[str, float]:
     """Run phase 2 on all players in place; gives back the mean terms and statistics of the last epoch."""
     players = anonymizer, action_recognizer, objective
-    settings, data = training.settings, training.data
-    head_start_steps = settings.head_start_epochs * data.steps_per_epoch(settings.batch_size)
-    phase = AdversarialPhase(*players, losses, settings, training.context, head_start_steps)
+    head_start_steps = training.head_start_steps
+    phase = AdversarialPhase(*players, losses, training.settings, training.context, head_start_steps)
     loop = PhaseLoop(phase, training)
     if loop.total_steps <= head_start_steps:
         training.context.tell(

@@ -39,6 +39,11 @@ class Training:
     store: CheckpointStore
     seed: int
 
+    @property
+    def head_start_steps(self) -> int:
+        """Steps of phase 2 in which the anonymizer does not learn yet."""
+        return self.settings.head_start_epochs * self.data.steps_per_epoch(self.settings.batch_size)
+
 
 class PhaseLoop:
     """Runs a phase from wherever its newest checkpoint is to its end."""
