@@ -39,7 +39,7 @@ class FrameAnonymizer(nn.Module):
                 f"video of {height}x{width} pixels: {type(self).__name__} takes multiples of {self._multiple}"
             )
         frames = rearrange(video, "b c t h w -> (b t) c h w")
-        redrawn = self.network(frames.contiguous(memory_format=torch.channels_last))  # SPAct's is twice as fast
+        redrawn = self.network(frames.contiguous(memory_format=torch.channels_last))  # faster on CPUs
         keep = video.new_ones(batch, slots, rows * columns)
         return Anonymized(rearrange(redrawn, "(b t) c h w -> b c t h w", b=batch), keep, (keep,))
 

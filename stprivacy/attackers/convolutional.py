@@ -47,7 +47,7 @@ class Cnn3d(nn.Module):
 
     def forward(self, video: Tensor, keep: Tensor, noise: Noise = Noise()) -> Tensor:
         """Video [b 3 t h w], keep [b l n] -> logits [b outputs]."""
-        pixels = kept_pixels(video, keep, self.clip).contiguous(memory_format=torch.channels_last_3d)  # twice as fast
+        pixels = kept_pixels(video, keep, self.clip).contiguous(memory_format=torch.channels_last_3d)
         features = self.stages(self.stem(pixels))
         logits: Tensor = self.head(reduce(features, "b d t h w -> b d", "mean"))
         return logits
@@ -91,7 +91,7 @@ class FrameCnn(nn.Module):
     def of_frames(self, video: Tensor) -> Tensor:
         """The logits of each frame of video [b 3 t h w] by itself [b t outputs]."""
         frames = rearrange(video, "b c t h w -> (b t) c h w")
-        frames = frames.contiguous(memory_format=torch.channels_last)  # a third faster on CPUs
+        frames = frames.contiguous(memory_format=torch.channels_last)  # faster on CPUs
         features = reduce(self.stages(self.stem(frames)), "b d h w -> b d", "mean")
         logits: Tensor = rearrange(self.head(features), "(b t) p -> b t p", b=len(video))
         return logits
