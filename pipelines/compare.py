@@ -49,7 +49,7 @@ def _compare(
         comparison: what is compared
         out: folder of the comparison
         quick: one seed, known actions and four attackers
-        parallel: rows at a time, each on --workers of its own; 2 with --workers 1 uses two cores without exchanging gradients
+        parallel: rows at a time, each on --workers of its own; with --workers 1 none exchanges gradients
         where: what it runs on
     """
     if quick:
