@@ -106,15 +106,17 @@ def keep_map_figure(maps: Sequence[KeepMap], raw: Tensor, persons: Tensor | None
     Args: maps: of at least one row; raw [b 3 t h w] in [-1, 1], persons [b 1 t h w] and titles of the single clips.
     """
     columns, lines = 1 + len(raw), 1 + len(maps)
-    figure = Figure(figsize=(columns * _PANEL_INCHES + 2.9, lines * (_PANEL_INCHES + 0.1) + 0.5), layout=roomy_layout())
+    size = columns * _PANEL_INCHES + 2.9, lines * (_PANEL_INCHES + 0.1) + 0.5
+    # Names stand beside images that keep their aspect, for which the layout leaves no pad.
+    figure = Figure(figsize=size, layout=roomy_layout(left=0.03))
     axes = figure.subplots(lines, columns, squeeze=False)
     frames = rearrange(((raw[:, :, raw.shape[2] // 2] + 1) / 2).clamp(0, 1), "b c h w -> b h w c")
     _draw_line(axes[0], "raw", maps[0].person_share, frames)
     if persons is not None:
         _outline(axes[0, 1:], persons[:, 0, raw.shape[2] // 2])
     for line, one in zip(axes[1:], maps, strict=True):
-        size = frames.shape[1] // one.places.shape[0]
-        shares = repeat(one.examples, "b h w -> b (h p) (w q) 1", p=size, q=size)
+        patch = frames.shape[1] // one.places.shape[0]
+        shares = repeat(one.examples, "b h w -> b (h p) (w q) 1", p=patch, q=patch)
         name = f"{textwrap.fill(one.label, _NAME_CHARACTERS)}\nkeeps {100 * one.kept:.0f} %"
         # The root keeps what is kept in one slot of four apart from what is never kept.
         _draw_line(line, name, one.places, frames * shares.sqrt())

@@ -43,9 +43,9 @@ class Style:
         return line
 
 
-def roomy_layout() -> ConstrainedLayoutEngine:
-    """A layout in which no text touches the edge of the figure."""
-    return ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.06)
+def roomy_layout(left: float = 0.0) -> ConstrainedLayoutEngine:
+    """A layout in which no text touches the edge of the figure; `left` is a share of its width that stays free."""
+    return ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.06, rect=(left, 0, 1 - left, 1))
 
 
 def styles_of(labels: Sequence[str]) -> dict[str, Style]:

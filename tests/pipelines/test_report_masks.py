@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipelines.comparison import ROWS
 from pipelines.data.index import read_description
 from pipelines.reports.clips import draw_row, open_material
-from pipelines.reports.masks import KeepSums, tubelets_on_person
+from pipelines.reports.masks import KeepMap, KeepSums, keep_map_figure, tubelets_on_person
 from pipelines.reports.runs import Evaluation
 from pipelines.runs import RunConfig
 from stprivacy.anonymizers import AnonymizerName
+from tests.figure_fixtures import overlapping, text_boxes
 from tests.report_fixtures import EVALUATION, UPPER_HALF
 from tests.shard_fixtures import write_tiny_dataset
 from tests.tiny import CLIP  # 4 frames of 32 x 32: 2 slots of 2 x 2 tubelets
@@ -58,6 +60,16 @@ def test_kept_fractions_by_hand() -> None:
     assert found.places.tolist() == [[0.5, 0.25], [0.25, 0.5]]
     assert found.person_share.tolist() == [[0.5, 0.5], [0.0, 0.0]]
     assert found.examples.tolist() == [[[1.0, 0.5], [0.5, 0.0]]]
+
+
+def test_no_text_of_the_heat_maps_leaves_the_figure_or_lies_on_another() -> None:
+    shares = torch.rand(4, 4)
+    maps = [KeepMap(row, 0.7, 100, shares, torch.rand(3, 4, 4), 0.31, 0.4, 0.3, shares) for row in ROWS]
+    figure = keep_map_figure(maps, torch.zeros(3, 3, 8, 64, 64), None, ["clap", "kick", "walk left"])
+    boxes = text_boxes(figure)
+    assert overlapping(boxes) == 0
+    assert min(box.x0 for box in boxes) > 0.02 * figure.bbox.width
+    assert max(box.x1 for box in boxes) < figure.bbox.width
 
 
 def test_without_boxes_or_persons_the_fractions_are_not_known() -> None:
