@@ -37,6 +37,7 @@ FAULT_STEP = 9  # of 12, with checkpoints after every third
 SETTINGS = IngestSettings(stride=2, short_side_px=32, shard_videos=2)
 # A lost node is noticed in seconds: the default takes half a minute.
 DETECTION = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
+STORE = {"object_store_memory": 80 << 20}
 PATIENCE_SECONDS = 240
 
 
@@ -54,17 +55,15 @@ class Nodes:
     """A head without CPUs, for the driver, and four nodes of one CPU each."""
 
     def __init__(self, folder: Path) -> None:
-        self._cluster = Cluster(
-            initialize_head=True,
-            head_node_args={"num_cpus": 0, "temp_dir": str(folder), "_system_config": DETECTION},
-        )
+        head = {"num_cpus": 0, "temp_dir": str(folder), "_system_config": DETECTION, "include_dashboard": False}
+        self._cluster = Cluster(initialize_head=True, head_node_args=head | STORE)
+        os.environ["RAY_ADDRESS"] = self._cluster.address
+        cluster.start()  # while there is no other node to connect to: this one stays
         self._nodes = [self._add() for _ in range(NODES)]
         self._cluster.wait_for_nodes()
-        os.environ["RAY_ADDRESS"] = self._cluster.address
-        cluster.start()
 
     def _add(self) -> Any:
-        return self._cluster.add_node(num_cpus=1)
+        return self._cluster.add_node(num_cpus=1, **STORE)
 
     def alive(self) -> int:
         """Nodes that Ray counts as alive, the head left out."""

@@ -66,10 +66,11 @@ def free_ports(count: int) -> list[int]:
 
 
 def clean_environment(home: Path) -> dict[str, str]:
-    """Without this test process's own Ray settings, with another home, where the token is."""
+    """This process's without its Ray settings, with the environment's programs first, and a home with the token."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "PYTHONPATH"))}
     token = home / ".ray" / "auth_token"
-    return kept | {"HOME": str(home), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+    path = os.pathsep.join([str(RAY.parent), kept.get("PATH", "")])
+    return kept | {"PATH": path, "HOME": str(home), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
 
 
 def head_command() -> list[str]:
@@ -89,11 +90,12 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     token.parent.mkdir()
     token.write_text(secrets.token_hex(32))
     token.chmod(0o600)
-    port, dashboard, agent = free_ports(3)
+    port, client, dashboard, agent = free_ports(4)
     # Sockets have short names: below pytest's own folder they would be too long.
     folder = tempfile.mkdtemp(prefix="ray-")
     own = [f"--port={port}", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"]
-    own += [f"--temp-dir={folder}", "--num-cpus=4", "--ray-client-server-port=0", "--block"]
+    own += [f"--temp-dir={folder}", "--num-cpus=4", f"--ray-client-server-port={client}", "--block"]
+    own += ["--min-worker-port=0", "--max-worker-port=0"]
     log = open(tmp_path_factory.mktemp("head") / "ray.log", "w+")  # noqa: SIM115  # closed below
     process = subprocess.Popen(
         [str(RAY), *head_command(), *own], env=environment, stdout=log, stderr=log, start_new_session=True
@@ -175,7 +177,7 @@ def test_the_readmes_job_is_submitted_followed_and_succeeds(head: Head, tmp_path
 
 
 def test_workers_of_a_job_import_what_the_job_brought(head: Head) -> None:
-    done = head.submit(["job", "submit", "--working-dir", ".", "--", "python", "-c", shlex.quote(WHERE)])
+    done = head.submit(["job", "submit", "--working-dir", ".", "--", "python", "-c", WHERE])
     assert done.returncode == 0, done.stdout + done.stderr
     (found,) = re.findall(r"worker: (\S+) (\S+) (\S+)", done.stdout)
     folder = Path(found[0])
@@ -188,10 +190,11 @@ def test_workers_of_a_job_import_what_the_job_brought(head: Head) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
+        {"HOME": "/nonexistent", "RAY_AUTH_TOKEN_PATH": ""},
         {"RAY_AUTH_MODE": "disabled", "RAY_AUTH_TOKEN_PATH": ""},
         {"RAY_AUTH_TOKEN_PATH": "", "RAY_AUTH_TOKEN": secrets.token_hex(32)},
     ],
-    ids=["without the token", "with another token"],
+    ids=["without the token", "without authentication", "with another token"],
 )
 def test_a_job_without_the_token_is_refused(head: Head, tmp_path: Path, changes: dict[str, str]) -> None:
     mark = tmp_path / "was-here"
