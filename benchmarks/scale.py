@@ -22,6 +22,7 @@ from tests.shard_fixtures import write_tiny_dataset
 
 HOUR = 3600.0
 SAMPLE_VIDEOS = 512
+CLIP_FRAMES = 16  # of the paper's clips
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,7 @@ class Measured:
         adversarial_clips: clips a second through phase 2 on an H100, bfloat16 (python benchmarks/gpu.py)
         init_share: a step of phase 1 by one of phase 2 (python -m benchmarks.full_size: 1.233 s and 5.801 s)
         read_clips: clips of 16 x 112 x 112 a second out of shards by one thread (python -m benchmarks.reader)
-        open_seconds: to open the data set and have its first batch, of 600 videos (the same)
-        mlflow_seconds: one batch of metrics to the tracking server (measured once, no benchmark)
+        open_seconds: to open a local data set of `open_videos` and have its first batch (the same)
     """
 
     ingest_frames: float = 2269 / 2
@@ -45,7 +45,6 @@ class Measured:
     read_clips: float = 9072
     open_seconds: float = 0.06
     open_videos: int = 600
-    mlflow_seconds: float = 0.155
 
 
 @dataclass(frozen=True)
@@ -94,9 +93,12 @@ class Assumed:
 class Kept:
     """Bytes for each video: its footer entries in a shard, its row in a worker's index, its manifest entry pickled."""
 
-    footer: float
-    row: float
-    entry: float
+    footer: int
+    row: int
+    entry: int
+
+    def __str__(self) -> str:
+        return f"bytes a video: {self.footer} of footers, {self.row} in an index, {self.entry} of manifest"
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def measure_kept() -> Kept:
         VideoEntry(row.video_id, f"/shared/videos/{row.video_id}", ("action",), row.privacy, row.splits)
         for row in index.rows
     ]
-    return Kept(*(total / SAMPLE_VIDEOS for total in (footers, rows, len(pickle.dumps(entries)))))
+    return Kept(*(round(total / SAMPLE_VIDEOS) for total in (footers, rows, len(pickle.dumps(entries)))))
 
 
 def clip_passes(assumed: Assumed, measured: Measured, epochs: Epochs) -> dict[str, float]:
@@ -180,6 +182,8 @@ def work(videos: int, assumed: Assumed, measured: Measured, epochs: Epochs) -> d
     core_hours = videos * assumed.source_frames / measured.ingest_frames / HOUR
     gpu_hours = videos * sum(seconds.values()) / HOUR
     init_clips = measured.adversarial_clips / measured.init_share
+    settings = IngestSettings()
+    frame_bytes, shown = settings.short_side_px * assumed.width_px * 3, CLIP_FRAMES * settings.stride
     passes = assumed.inits * epochs.init + assumed.trials * epochs.adversarial + (assumed.trials + 1) * epochs.evaluate
     return {
         "ingest, core hours": core_hours,
@@ -189,7 +193,9 @@ def work(videos: int, assumed: Assumed, measured: Measured, epochs: Epochs) -> d
         "clips read": videos * passes,
         "ingest cores a GPU, to keep its pace": core_hours / gpu_hours,
         "reading threads a GPU, phase 1": init_clips / measured.read_clips,
-        "cores a GPU if every pass decoded, phase 1": init_clips * assumed.source_frames / measured.decode_frames,
+        "network a GPU, phase 1, MB/s": init_clips * frame_bytes * CLIP_FRAMES / 1e6,
+        "cores a GPU, did every pass decode the clip": init_clips * shown / measured.decode_frames,
+        "cores a GPU, did every pass decode the video": init_clips * assumed.source_frames / measured.decode_frames,
     }
 
 
@@ -237,8 +243,7 @@ def main(assumed: Assumed = Assumed(), measured: Measured = Measured()) -> None:
         measured: change what was measured
     """
     kept = measure_kept()
-    print(f"bytes a video: {kept.footer:.0f} of footers, {kept.row:.0f} in an index, {kept.entry:.0f} of manifest\n")
-    print(table(assumed, measured, kept))
+    print(f"{kept}\n\n{table(assumed, measured, kept)}")
 
 
 if __name__ == "__main__":
