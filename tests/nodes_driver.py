@@ -172,17 +172,17 @@ def phases(nodes: Nodes, folder: Path) -> dict[str, Any]:
     disturbed = runs[1].folder
     plan_fault(disturbed, "hold", rank=2, step=FAULT_STEP)
 
-    def strike() -> None:
-        wait_for((disturbed / "fault-2.done").exists, "the step at which the node is to be lost")
-        lost = (disturbed / "node-2").read_text()
-        nodes.lose(lambda node: node.node_id == lost)
-        wait_for(lambda: nodes.alive() == NODES - 1, "Ray's notice of the loss")
-        nodes.replace()
+    def train() -> None:
+        with Progress(stream=sys.stdout) as progress:
+            launch(runs, num_workers=NODES, progress=progress, executor="nodes_driver:phase_that_says_where")
 
-    killer = in_background(strike)
-    with Progress(stream=sys.stdout) as progress:
-        launch(runs, num_workers=NODES, progress=progress, executor="nodes_driver:phase_that_says_where")
-    killer.join()
+    training = in_background(train)  # nodes can be added in the main thread only
+    wait_for((disturbed / "fault-2.done").exists, "the step at which the node is to be lost")
+    lost = (disturbed / "node-2").read_text()
+    nodes.lose(lambda node: node.node_id == lost)
+    wait_for(lambda: nodes.alive() == NODES - 1, "Ray's notice of the loss")
+    nodes.replace()
+    training.join()
     return {run.name: outcome(run.folder) for run in runs}
 
 

@@ -107,21 +107,10 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
         wait_for_jobs_api(found, process, Path(log.name))
         yield found
     finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        finally:
-            stop_group(process.pid)
-            log.close()
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def stop_group(leader: int) -> None:
-    """End what the session still runs: nothing, if all went well."""
-    try:
-        os.killpg(leader, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+        os.killpg(process.pid, signal.SIGKILL)  # of its own session: `ray stop` would end every Ray of this machine
+        process.wait()
+        log.close()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def wait_for_jobs_api(head: Head, process: subprocess.Popen[bytes], log: Path) -> None:
