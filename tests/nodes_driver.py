@@ -3,6 +3,7 @@
 Prints the ledgers, and last one line of JSON: what came out with and without the losses.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -133,7 +134,7 @@ def ingested(manifest: Manifest, out: Path) -> dict[str, Any]:
 
 
 def ingest_that_loses_a_node(nodes: Nodes, manifest: Manifest, out: Path) -> dict[str, Any]:
-    """One video is a pipe from which nothing comes: the task that opens it waits, until its node is killed."""
+    """One video is a pipe from which nothing comes: the task that reads it waits, until its node is killed."""
     pipe = Path(manifest.entries[HELD_VIDEO].path)
     video = pipe.rename(pipe.with_suffix(".whole"))
     os.mkfifo(pipe)
@@ -141,17 +142,29 @@ def ingest_that_loses_a_node(nodes: Nodes, manifest: Manifest, out: Path) -> dic
     held = f"{HELD_VIDEO // SETTINGS.shard_videos:05d}-"
 
     def strike() -> None:
-        partial = wait_for(lambda: list((out / "videos").glob(f".{held}*.partial")), "the held task's file")[0]
+        end = wait_for(lambda: writing_end(pipe), "the task that reads the pipe")
+        (partial,) = (out / "videos").glob(f".{held}*.partial")
         wait_for(lambda: len(list((out / "videos").glob("[0-9]*.parquet"))) >= 3, "three finished shards")
         found["done_before"] = len(list((out / "videos").glob("[0-9]*.parquet")))
         raylet = parent_of(int(partial.name.split(".")[-2]))
         video.rename(pipe)  # for whoever opens it next
         nodes.lose(lambda node: raylet in pids(node, "raylet"))
+        os.close(end)
 
     killer = in_background(strike)
     found |= ingested(manifest, out)
     killer.join()
     return found | {"nodes_left": nodes.alive()}
+
+
+def writing_end(pipe: Path) -> int:
+    """Its file descriptor; 0 as long as nobody reads the pipe."""
+    try:
+        return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        return 0
 
 
 def parent_of(pid: int) -> int:

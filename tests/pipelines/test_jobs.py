@@ -15,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -107,7 +108,8 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
         wait_for_jobs_api(found, process, Path(log.name))
         yield found
     finally:
-        os.killpg(process.pid, signal.SIGKILL)  # of its own session: `ray stop` would end every Ray of this machine
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # of its own session: `ray stop` would end every Ray of this machine
         process.wait()
         log.close()
         shutil.rmtree(folder, ignore_errors=True)
@@ -165,15 +167,30 @@ def test_the_readmes_job_is_submitted_followed_and_succeeds(head: Head, tmp_path
     assert [json.loads(line)["step"] for line in history] == [2, 3]
 
 
-def test_workers_of_a_job_import_what_the_job_brought(head: Head) -> None:
-    done = head.submit(["job", "submit", "--working-dir", ".", "--", "python", "-c", WHERE])
+def archive(folder: Path) -> str:
+    """The repository as one file, made by the command that k8s/rayjob.yaml gives."""
+    text = (ROOT / "k8s" / "rayjob.yaml").read_text()
+    found = re.search(r"git archive .*$", text, re.MULTILINE)
+    assert found is not None
+    command = shlex.split(found[0].replace("-o stprivacy.zip", f"-o {folder}/stprivacy.zip"))
+    subprocess.run(command, cwd=ROOT, check=True)
+    return text[text.index("file:///") :].split()[0].replace("/shared/", f"{folder}/")
+
+
+@pytest.mark.parametrize("how", ["working directory", "archive"])
+def test_workers_of_a_job_import_what_the_job_brought(head: Head, tmp_path: Path, how: str) -> None:
+    if how == "archive" and not (ROOT / ".git").exists():
+        pytest.skip(f"{ROOT} is no git repository")
+    brought = archive(tmp_path) if how == "archive" else "."
+    done = head.submit(["job", "submit", "--working-dir", brought, "--", "python", "-c", WHERE])
     assert done.returncode == 0, done.stdout + done.stderr
     (found,) = re.findall(r"worker: (\S+) (\S+) (\S+)", done.stdout)
     folder = Path(found[0])
     assert "working_dir_files" in folder.parts
     assert [Path(file) for file in found[1:]] == [
-        folder / "pipelines" / "__init__.py", folder / "stprivacy" / "__init__.py",
-    ]  # fmt: skip
+        folder / "pipelines" / "__init__.py",
+        folder / "stprivacy" / "__init__.py",
+    ]
 
 
 @pytest.mark.parametrize(
