@@ -1,9 +1,11 @@
 """One way to reach Ray: the cluster that a job was submitted to, or a small Ray inside this process tree."""
 
+import json
 import logging
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -11,6 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LOCAL_SETTINGS = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
 # Read when ray.data is imported, which `import ray` alone does not do.
 QUIET_SETTINGS = {"RAY_DATA_DISABLE_PROGRESS_BARS": "1", "RAY_DATA_LOG_LEVEL": "ERROR"}
+# Where `ray job submit` leaves the runtime environment of the job that it starts.
+JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
 
 def start(*, verbose: bool = False, num_cpus: int | None = None) -> None:
@@ -18,8 +22,9 @@ def start(*, verbose: bool = False, num_cpus: int | None = None) -> None:
 
     Under `ray job submit`, or where RAY_ADDRESS names a cluster, connects to it; otherwise starts an embedded Ray of
     `num_cpus` logical CPUs (default: the machine's, at least 4, so that two workers and their helpers fit) without
-    dashboard, which ends with this process. Worker processes find `stprivacy` and `pipelines` wherever the driver
-    runs. Ray's own messages and progress bars are shown with `verbose` only.
+    dashboard, which ends with this process. Worker processes find `stprivacy` and `pipelines` on whatever node they
+    run: in the working directory that the job brought, or else sent there from here. Ray's own messages and progress
+    bars are shown with `verbose` only.
     """
     address = os.environ.get("RAY_ADDRESS", "")
     _set_environment(local=not address, verbose=verbose)
@@ -31,7 +36,7 @@ def start(*, verbose: bool = False, num_cpus: int | None = None) -> None:
     if not verbose:
         _silence()
     if address:
-        ray.init(address=address, logging_level=level, log_to_driver=verbose)
+        ray.init(address=address, runtime_env=library(), logging_level=level, log_to_driver=verbose)
         return
     ray.init(
         address="local",  # never a stranger's cluster that happens to run on this machine
@@ -47,6 +52,18 @@ def stop() -> None:
     import ray
 
     ray.shutdown()
+
+
+def library() -> dict[str, Any]:
+    """The runtime environment that brings this library to the nodes of a cluster.
+
+    Empty for a job that was submitted with a working directory: its packages are the same on the driver and on every
+    node. Without one, other nodes know neither the driver's folder nor its PYTHONPATH.
+    """
+    job = json.loads(os.environ.get(JOB_CONFIG, "{}")).get("runtime_env") or {}
+    if "working_dir" in job or "py_modules" in job:
+        return {}
+    return {"py_modules": [str(ROOT / name) for name in ("stprivacy", "pipelines")]}
 
 
 def _set_environment(*, local: bool, verbose: bool) -> None:

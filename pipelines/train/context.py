@@ -1,6 +1,7 @@
-"""The phases' context inside a Ray Train worker: torch.distributed for the group, files of the run for the outside."""
+"""The phases' context in a worker: torch.distributed for the group, files of the run for the outside."""
 
 import json
+import os
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ DAMAGED = ("", 0)
 
 
 class RayTrainContext:
-    """One worker of a group that Ray Train has started; its process group is up."""
+    """One worker of a group that Ray Train, or another launcher, has started; its process group is up."""
 
     def __init__(self, folder: Path, launch: str, rank: int, world_size: int, device: torch.device) -> None:
         self.folder, self.launch = folder, launch
@@ -136,6 +137,16 @@ class RayTrainContext:
         partial = history.with_name(f".{METRICS}.partial")
         partial.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
         partial.replace(history)
+
+
+def settle(device: torch.device, threads: int) -> None:
+    """Have this process compute on the device, with so many threads, and the same bits every time."""
+    torch.set_num_threads(threads)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # NCCL's barrier takes the current device
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def _place(line: str) -> tuple[str, int]:

@@ -14,7 +14,7 @@ import ray.train.torch
 import torch
 import torch.distributed as dist
 
-from pipelines.train.context import RayTrainContext
+from pipelines.train.context import RayTrainContext, settle
 from pipelines.train.runs import CHECKPOINTS, RESULT, RunRequest, check_claim, failure_of, record_failure, write_json
 from stprivacy.checkpoint import CheckpointStore
 
@@ -35,7 +35,8 @@ def work(order: dict[str, Any]) -> None:
         return
     rank, world_size = ray.train.get_context().get_world_rank(), ray.train.get_context().get_world_size()
     device = ray.train.torch.get_device()
-    _settle(device)
+    resources: dict[str, float] = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]
+    settle(device, threads=max(1, int(resources.get("CPU", 1))))
     unfinished = [run for run in runs if not run.finished]
     restarted = rank == 0 and _is_restart(order["scratch"])
     # A fast worker must not finish a run before a slow one has looked which are unfinished.
@@ -89,16 +90,6 @@ def _is_loss(error: Exception) -> bool:
     """Whether an error comes from a lost peer, connection or device, so that a fresh group may well succeed."""
     kinds = (ConnectionError, TimeoutError, dist.DistError, torch.AcceleratorError)
     return isinstance(error, kinds) or (isinstance(error, RuntimeError) and "gloo" in str(error).lower())
-
-
-def _settle(device: torch.device) -> None:
-    resources: dict[str, float] = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]
-    torch.set_num_threads(max(1, int(resources.get("CPU", 1))))
-    if device.type == "cuda":
-        torch.cuda.set_device(device)  # NCCL's barrier takes the current device
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def _is_restart(scratch: Path) -> bool:

@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -47,3 +48,12 @@ def test_settings_of_the_user_are_left_alone(ray_cluster: None, monkeypatch: pyt
     monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")
     cluster.start()
     assert os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] == "1"
+
+
+def test_nodes_are_sent_the_library_unless_the_job_brought_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    packages = [str(cluster.ROOT / name) for name in ("stprivacy", "pipelines")]
+    monkeypatch.delenv(cluster.JOB_CONFIG, raising=False)
+    assert cluster.library() == {"py_modules": packages}
+    for brought, sent in (({"working_dir": "gcs://_ray_pkg_1.zip"}, {}), ({"env_vars": {}}, {"py_modules": packages})):
+        monkeypatch.setenv(cluster.JOB_CONFIG, json.dumps({"runtime_env": brought, "metadata": {}}))
+        assert cluster.library() == sent

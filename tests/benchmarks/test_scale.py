@@ -1,0 +1,26 @@
+"""The table of docs/scale.md is what its script computes from the sizes that stand above it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks.scale import Assumed, Kept, Measured, measure_kept, table
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "scale.md").read_text()
+
+
+def kept_on_the_page() -> Kept:
+    found = re.search(r"bytes a video: (\d+) of footers, (\d+) in an index, (\d+) of manifest", PAGE)
+    assert found is not None
+    return Kept(*map(int, found.groups()))
+
+
+def test_the_page_shows_the_scripts_table() -> None:
+    assert f"{kept_on_the_page()}\n\n{table(Assumed(), Measured(), kept_on_the_page())}\n" in PAGE
+
+
+def test_the_sizes_are_those_of_today() -> None:
+    page, now = kept_on_the_page(), measure_kept()
+    for name in ("footer", "row", "entry"):
+        assert getattr(now, name) == pytest.approx(getattr(page, name), rel=0.1)
