@@ -1,4 +1,4 @@
-# make demo: from nothing to the table. make test: the tests. make ui: MLflow on the runs in STORE, the demo's by default.
+# make demo: from nothing to the table. make test: the tests. make ui: MLflow on the runs in STORE (default: the demo).
 PYTHON ?= python3.11
 STORE ?= demo
 BIN := .venv/bin
