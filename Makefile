@@ -1,5 +1,6 @@
-# make demo: from nothing to the table. make test: the tests. make ui: MLflow on the demo's runs.
+# make demo: from nothing to the table. make test: the tests. make ui: MLflow on the runs in STORE (default: the demo).
 PYTHON ?= python3.11
+STORE ?= demo
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
@@ -26,7 +27,9 @@ lint: install
 	$(BIN)/lint-imports
 
 ui: install
-	$(BIN)/mlflow server --backend-store-uri sqlite:///$(CURDIR)/demo/mlflow.db --host 127.0.0.1 --port 5000
+	mkdir -p "$(STORE)"
+	folder=$$(realpath "$(STORE)") && MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow server --host 127.0.0.1 --port 5000 \
+	  --backend-store-uri "sqlite:///$$folder/mlflow.db" --artifacts-destination "$$folder/mlartifacts"
 
 clean:
 	rm -rf .venv demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info

@@ -114,7 +114,7 @@ def write_report(
     titles = [clips.action_names[clips.test[i].actions[0]].replace("_", " ") for i in chosen]
     strip = strip_figure(raw, raw, anonymized.video.detach(), anonymized.keep, titles=titles)
     files = save_report(folder, results, strip)
-    with tracker.run(runs.evaluation(OURS), f"evaluate {OURS}", {}) as tracked:
+    with tracker.pipeline("demo"), tracker.run(runs.evaluation(OURS), f"evaluate {OURS}", {}) as tracked:
         for file in files:
             tracked.log_file(file, "report")
     return files

@@ -69,6 +69,8 @@ class Follower:
         self._current.update(step, note=f"{rate:.3g} clips/s" if rate else "", total=total)
 
     def _send(self) -> None:
+        if self._tracker:
+            self._tracker.flush()
         history = self._run.folder / METRICS
         size = history.stat().st_size if history.exists() else 0
         if self._tracker is None or self._closed:

@@ -51,6 +51,8 @@ def launch(
     groups = independent_runs(unfinished) if parallel > 1 else [unfinished] if unfinished else []
     order = {"launch": identity, "executor": executor}
     with ExitStack() as stack:
+        if tracker and runs:
+            stack.enter_context(tracker.pipeline(parent or str(runs[0].folder.resolve().parent), progress.say))
         # Finished runs too: their driver may have been killed before it had tracked all.
         followers = [stack.enter_context(Follower(run, progress, tracker, parent)) for run in runs]
         fits = [_Fit({**order, "runs": group}, num_workers, use_gpu, max_failures) for group in groups]

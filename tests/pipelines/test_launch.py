@@ -127,7 +127,7 @@ def test_configuration_and_curves_are_kept_in_mlflow(launches: TwoLaunches) -> N
     for name in NAMES:
         run_id = launches.tracked()[name].info.run_id
         kept = {file.path for folder in ("", "figures") for file in launches.client.list_artifacts(run_id, folder)}
-        assert kept == {"config.json", "figures", "figures/curves.png"}
+        assert kept == {"config.json", "environment.txt", "figures", "figures/curves.png"}
 
 
 def test_leaves_nothing_of_ray_behind(launches: TwoLaunches) -> None:

@@ -1,6 +1,5 @@
 """Runs in a real SQLite store: parents, restarts, replays, flat keys, artifacts."""
 
-import json
 import logging
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
+from tracking_fixtures import report
 
 from pipelines.tracking import RUN_ID_FILE, TrackedRun, Tracker, TrackingError, default_tracking_uri, flatten
 
@@ -31,14 +31,6 @@ def tracker(store: Path) -> Tracker:
 @pytest.fixture
 def client(store: Path) -> MlflowClient:
     return MlflowClient(default_tracking_uri(store))
-
-
-def report(folder: Path, phase: str, *steps: int, value: float = 0.0) -> None:
-    """Append a metrics line for each step, as a worker does."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "metrics.jsonl").open("a") as file:
-        for step in steps:
-            file.write(json.dumps({"phase": phase, "step": step, "loss": value + step, "grad_norm": 1.0}) + "\n")
 
 
 def steps(client: MlflowClient, run: TrackedRun, key: str = "loss") -> list[int]:

@@ -1,0 +1,123 @@
+"""A tracking server that goes away for a while: when to try again, and what the user is told meanwhile."""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+# MLflow's own are 7 retries of 120 s each: a driver that waits so long shows no progress and notices no lost worker.
+_REQUEST_DEFAULTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 5.0, 60.0
+
+
+class TrackingError(ValueError):
+    """The tracking store cannot be used as asked; the message says what to change."""
+
+
+def bound_requests() -> None:
+    """Let MLflow give up a request after seconds instead of minutes, unless the environment says how long it may."""
+    for name, value in _REQUEST_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+
+
+def say_on_stderr(message: str) -> None:
+    """Where messages go as long as no progress display takes them."""
+    print(message, file=sys.stderr, flush=True)
+
+
+class Line:
+    """The connection to one tracking store. Through an outage, attempts are few and cost nothing in between."""
+
+    def __init__(self, tracking_uri: str) -> None:
+        self.uri = tracking_uri
+        self.say: Callable[[str], None] = say_on_stderr
+        self.down = False
+        self._next_attempt, self._wait_seconds = 0.0, FIRST_WAIT_SECONDS
+
+    def open(self, action: Callable[[], None]) -> None:
+        """The first attempt, when the user still looks: what waiting does not mend is raised.
+
+        Raises: TrackingError: no such host, no MLflow server there, or it refuses the login.
+        """
+        try:
+            action()
+        except Exception as error:
+            if not _comes_back(error):
+                reason = _reason(error)
+                raise TrackingError(f"{self.uri} cannot be used for tracking ({reason}): check the URI") from error
+            self._broken(error)
+
+    def attempt(self, action: Callable[[], None], now: bool = False) -> bool:
+        """Do what talks to the store, if it is time to; whether it was done.
+
+        Once the work goes on nothing that the store answers stops it, apart from a request that it calls malformed.
+
+        Args: now: do not wait for the time of the next attempt.
+        """
+        if self.down and not now and time.monotonic() < self._next_attempt:
+            return False
+        try:
+            action()
+        except Exception as error:
+            if not _is_of_the_store(error):
+                raise
+            self._broken(error)
+            return False
+        self.down, self._wait_seconds = False, FIRST_WAIT_SECONDS
+        return True
+
+    def _broken(self, error: Exception) -> None:
+        if not self.down:
+            self.down = True
+            self.say(
+                f"tracking in {self.uri} does not work now ({_reason(error)}): "
+                "the work goes on, its log is kept in the run folders and sent later"
+            )
+        self._next_attempt = time.monotonic() + self._wait_seconds
+        self._wait_seconds = min(2 * self._wait_seconds, LONGEST_WAIT_SECONDS)
+
+
+def _is_of_the_store(error: Exception) -> bool:
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
+
+    if isinstance(error, MlflowException):
+        return _status(error) != 400
+    return isinstance(error, RequestException)
+
+
+def _comes_back(error: Exception) -> bool:
+    """Whether waiting may help: nobody listens, an answer that does not come, a server or a database that is busy."""
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import ConnectionError, InvalidURL, RequestException, SSLError
+
+    cause = error.__context__ if isinstance(error, MlflowException) else error
+    if isinstance(cause, RequestException):
+        lasting = isinstance(cause, InvalidURL | SSLError) or "Failed to resolve" in str(cause)
+        return not lasting and (isinstance(cause, ConnectionError) or "too many" in str(cause) or _is_timeout(cause))
+    return isinstance(error, MlflowException) and _status(error) in (429, 502, 503, 504)
+
+
+def _status(error: Any) -> int:
+    return int(error.get_http_status_code())
+
+
+def _is_timeout(error: Exception) -> bool:
+    from requests.exceptions import Timeout
+
+    return isinstance(error, Timeout)
+
+
+def _reason(error: Exception) -> str:
+    """The last part of the chain that requests and urllib3 make of one refused connection."""
+    text = " ".join(str(error).split())
+    for sign, reason in (
+        ("Connection refused", "connection refused"),
+        ("Failed to resolve", "no such host"),
+        ("timed out", "no answer in time"),
+        ("Connection aborted", "connection broken off"),
+    ):
+        if sign in text:
+            return reason
+    return text[:200]
