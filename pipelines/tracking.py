@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from filelock import FileLock
 
 from pipelines.history import is_number, read_history
+from stprivacy.storage import local_copy, make_folder, whole_location, write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,7 +58,7 @@ class TrackingError(ValueError):
 
 
 def default_tracking_uri(root: Path) -> str:
-    """The SQLite store `mlflow.db` in the folder `root`."""
+    """The SQLite store `mlflow.db` in the local folder `root`."""
     return f"sqlite:///{root.resolve() / 'mlflow.db'}"
 
 
@@ -114,7 +115,7 @@ class Tracker:
             parent: name of the pipeline that the phase belongs to: runs with the same one share a parent run.
                 By default the folder that holds `folder`.
         """
-        group = parent or str(folder.resolve().parent)
+        group = parent or str(whole_location(folder).parent)
         run_id = self._existing(folder)
         if run_id is None:
             with _alone(self._uri):
@@ -235,7 +236,8 @@ class TrackedRun:
 
     def log_file(self, path: Path, folder: str | None = None) -> None:
         """Keep a file, such as config.json, as an artifact, in place of an earlier one of that name."""
-        self._client.log_artifact(self.run_id, str(path), folder)
+        with local_copy(path) as file:
+            self._client.log_artifact(self.run_id, str(file), folder)
 
     def finish(self, status: Status = "FINISHED") -> None:
         """Carry over what is still missing and close the run, and its parent, with this status."""
@@ -293,7 +295,5 @@ def _artifact_location(tracking_uri: str) -> str | None:
 
 
 def _write_run_id(folder: Path, run_id: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{RUN_ID_FILE}.partial"
-    partial.write_text(run_id + "\n")
-    partial.replace(folder / RUN_ID_FILE)
+    make_folder(folder)
+    write_whole(folder / RUN_ID_FILE, f"{run_id}\n".encode())
