@@ -1,19 +1,19 @@
 """From nothing to the table: generate vp-synth, ingest it, run the three phases, report."""
 
-import sys
 from pathlib import Path
 
 import tyro
 
 from pipelines import demo
 from pipelines.data.datasets.synth import SynthSettings
+from pipelines.locations import LocalFolder
 from pipelines.progress import Progress
 from pipelines.recipes import RECIPES
 from pipelines.report import print_results
 from pipelines.tracking import Tracker, default_tracking_uri
 
 
-def main(out: Path = Path("demo"), train_videos: int = 2000, test_videos: int = 600, workers: int = 2) -> None:
+def main(out: LocalFolder = Path("demo"), train_videos: int = 2000, test_videos: int = 600, workers: int = 2) -> None:
     """Run the demo, or finish one that was interrupted.
 
     Args:
@@ -37,4 +37,4 @@ if __name__ == "__main__":
     try:
         tyro.cli(main)
     except (ValueError, RuntimeError, OSError) as error:
-        sys.exit(f"error: {error}")
+        raise SystemExit(f"error: {error}") from error

@@ -1,16 +1,16 @@
 """Generate vp-synth (--actions a) or vp-synth-b (--actions b): videos, labels, splits and person boxes."""
 
 import sys
-from pathlib import Path
 
 import tyro
 
 from pipelines.data.datasets.synth import SynthSettings, generate
+from pipelines.locations import LocalFolder
 from pipelines.progress import Progress
 
 
 def main(
-    out: Path,
+    out: LocalFolder,
     settings: tyro.conf.OmitArgPrefixes[SynthSettings] = SynthSettings(),
     workers: int | None = None,
     quiet: bool = False,

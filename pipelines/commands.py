@@ -1,6 +1,7 @@
 """The command lines of the three phases: options from the recipe's configuration, one run, its result printed."""
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass, replace
@@ -11,6 +12,7 @@ import tyro
 
 from pipelines import cluster
 from pipelines.data.index import VideoIndex
+from pipelines.locations import Location
 from pipelines.progress import Progress
 from pipelines.protocols import check_protocol
 from pipelines.recipes import RECIPES, describe_recipes
@@ -40,6 +42,7 @@ from stprivacy.config import (
 from stprivacy.phases.objectives.heads import PrivacyHead
 from stprivacy.phases.objectives.spact import SPActConfig
 from stprivacy.phases.objectives.vita import VITAConfig
+from stprivacy.storage import StorageError, checked_location, is_remote, location
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class LaunchOptions:
     workers: int = 2  # Ray Train workers, each one process with one CPU or GPU
     use_gpu: bool = False  # one GPU for each worker, and NCCL instead of gloo
     verbose: bool = False  # show Ray's own messages
-    tracking_uri: str = ""  # MLflow store; by default mlflow.db beside the run's folder
+    tracking_uri: str = ""  # MLflow store; by default mlflow.db beside local runs, MLFLOW_TRACKING_URI for others
     group: str = ""  # name of the parent run in MLflow; by default that of the folder that holds the run
     max_failures: int = 3  # how often a group of which a worker died is started again
 
@@ -137,7 +140,7 @@ def phase_command(phase: PhaseName, description: str | None) -> None:
     try:
         base = _base(phase)
         arguments = _parse(phase, base, description)
-        out = arguments.out.resolve()
+        out = checked_location(arguments.out)
         (result,) = launch_runs([make_request(out, _configured(base, arguments))], out.parent, arguments.where)
     except (ValueError, RuntimeError, OSError) as error:
         sys.exit(f"error: {error}")
@@ -149,15 +152,16 @@ def _base(phase: PhaseName) -> RunConfig:
     """The recipe's configuration of the phase, with the model of the run that --from names."""
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument("--recipe", choices=sorted(RECIPES))
-    early.add_argument("--from", dest="from_run", type=Path)
+    early.add_argument("--from", dest="from_run")
     known, _ = early.parse_known_args()
     if known.from_run is None:
         return RECIPES[known.recipe or "demo"]().of(phase)
-    source = read_config(known.from_run)
+    from_run = checked_location(location(known.from_run))
+    source = read_config(from_run)
     base = RECIPES[known.recipe or source.recipe]().of(phase)
     return replace(
         base,
-        from_run=str(known.from_run.resolve()),
+        from_run=str(from_run),
         split=source.split,  # another one's training part may hold this one's test videos
         exclude=source.exclude if phase == "adversarial" else "",
         model=source.model,
@@ -172,13 +176,13 @@ def _parse(phase: PhaseName, base: RunConfig, description: str | None) -> Any:
     values = {**{f.name: getattr(base, f.name) for f in fields(base)}, **vars(base.losses)}
     options = OPTIONS[phase](**{f.name: values[f.name] for f in fields(OPTIONS[phase])})
     source: Any = Annotated[
-        Path | None, tyro.conf.arg(name="from", help="folder of the run whose anonymizer to start from or to test")
+        Location | None, tyro.conf.arg(name="from", help="folder of the run whose anonymizer to start from or to test")
     ]
     arguments = make_dataclass(
         "Arguments",
         [
-            ("data", Annotated[Path, tyro.conf.arg(help="ingested data set")]),
-            ("out", Annotated[Path, tyro.conf.arg(help="folder of the run; a run that is there is continued")]),
+            ("data", Annotated[Location, tyro.conf.arg(help="ingested data set")]),
+            ("out", Annotated[Location, tyro.conf.arg(help="folder of the run; a run that is there is continued")]),
             *([] if phase == "init" else [("from_run", source, field(default=None))]),
             (
                 "recipe",
@@ -198,7 +202,7 @@ def _configured(base: RunConfig, arguments: Any) -> RunConfig:
         raise ValueError("--from is missing: the folder of an init run, from which the anonymizer starts")
     chosen = {f.name: getattr(arguments.options, f.name) for f in fields(arguments.options)}
     losses = replace(base.losses, **{name: chosen.pop(name) for name in _LOSS_FIELDS & set(chosen)})
-    others = {name: ingested_folder(Path(chosen[name])) for name in ("exclude", "action_data") if chosen.get(name)}
+    others = {name: ingested_folder(location(chosen[name])) for name in ("exclude", "action_data") if chosen.get(name)}
     if "attackers" in chosen:
         chosen["attackers"] = attacker_names(chosen["attackers"])
     run = replace(base, data=data, losses=losses, **(chosen | others))
@@ -210,7 +214,7 @@ def _configured(base: RunConfig, arguments: Any) -> RunConfig:
     if run.anonymizer not in LEARNED and run.from_run:
         raise ValueError(f"--anonymizer {run.anonymizer} is not trained: leave --from out")
     for folder in filter(None, (run.data, run.action_data) if run.needs_person else ()):
-        VideoIndex(Path(folder), person_regions=True)  # before workers start: raises where boxes are missing
+        VideoIndex(location(folder), person_regions=True)  # before workers start: raises where boxes are missing
     check_source(run)
     if run.phase == "evaluate":
         check_protocol(run)
@@ -218,12 +222,11 @@ def _configured(base: RunConfig, arguments: Any) -> RunConfig:
 
 
 def ingested_folder(folder: Path) -> str:
-    """The whole path of an ingested data set. Raises: ValueError: it is none."""
+    """The whole path, or the URI, of an ingested data set. Raises: ValueError: it is none."""
+    folder = checked_location(folder)
     if not (folder / "dataset.json").is_file():
-        raise ValueError(
-            f"{folder.resolve()} is not an ingested data set: it has no dataset.json. Run jobs/ingest.py first"
-        )
-    return str(folder.resolve())
+        raise ValueError(f"{folder} is not an ingested data set: it has no dataset.json. Run jobs/ingest.py first")
+    return str(folder)
 
 
 def whole_path(config: Network) -> Network:
@@ -232,17 +235,32 @@ def whole_path(config: Network) -> Network:
     return replace(config, pretrained=str(file.resolve())) if file.is_file() else config
 
 
+def tracking_uri(where: LaunchOptions, folder: Path) -> str:
+    """Where runs below `folder` are tracked: a database beside them unless another store is named.
+
+    Raises: StorageError: an object store cannot hold the database, and no other store is named.
+    """
+    named = where.tracking_uri or (os.environ.get("MLFLOW_TRACKING_URI", "") if is_remote(folder) else "")
+    if not named and is_remote(folder):
+        raise StorageError(
+            f"{folder} cannot hold MLflow's database: give --tracking-uri (sqlite:///FILE or a server's URL), or set "
+            "MLFLOW_TRACKING_URI"
+        )
+    return named or default_tracking_uri(folder)
+
+
 def launch_runs(
     requests: Sequence[RunRequest], folder: Path, where: LaunchOptions, parallel: int = 1
 ) -> list[dict[str, Any]]:
     """Do runs that lie below `folder`, those that do not start from each other `parallel` at a time; their results."""
+    uri = tracking_uri(where, folder)  # before anything starts: raises where there is none
     cluster.start(verbose=where.verbose)
     with Progress() as progress:
         return launch(
             requests,
             num_workers=where.workers,
             use_gpu=where.use_gpu,
-            tracker=Tracker(where.tracking_uri or default_tracking_uri(folder)),
+            tracker=Tracker(uri),
             progress=progress,
             max_failures=where.max_failures,
             parent=where.group or folder.name,

@@ -13,8 +13,10 @@ from rich.markdown import Markdown
 from pipelines.commands import LaunchOptions, ingested_folder, launch_runs
 from pipelines.comparison import QUICK_ATTACKERS, ROWS, Comparison, cells_of
 from pipelines.comparison_tables import write_tables
+from pipelines.locations import Location
 from pipelines.train.runs import RunRequest
 from stprivacy.attackers import ATTACKERS
+from stprivacy.storage import checked_location, location
 
 _TABLE_CHARACTERS = 130  # fewer would cut the names in its first column
 
@@ -36,7 +38,7 @@ def compare_command() -> None:
 
 def _compare(
     comparison: tyro.conf.OmitArgPrefixes[Comparison],
-    out: Path,
+    out: Location,
     quick: bool = False,
     parallel: int = 1,
     where: tyro.conf.OmitArgPrefixes[LaunchOptions] = LaunchOptions(),
@@ -57,11 +59,11 @@ def _compare(
     unseen = comparison.unseen_data
     comparison = replace(
         comparison,
-        data=Path(ingested_folder(comparison.data)),
-        unseen_data=Path(ingested_folder(unseen)) if unseen else None,
-        trained=comparison.trained.resolve() if comparison.trained else None,
+        data=location(ingested_folder(comparison.data)),
+        unseen_data=location(ingested_folder(unseen)) if unseen else None,
+        trained=checked_location(comparison.trained) if comparison.trained else None,
     )
-    return run_comparison(comparison, out.resolve(), where, parallel)
+    return run_comparison(comparison, checked_location(out), where, parallel)
 
 
 def run_comparison(comparison: Comparison, out: Path, where: LaunchOptions, parallel: int = 1) -> list[Path]:

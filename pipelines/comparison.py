@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from pipelines.ablations import ABLATIONS, DEPARTURES
+from pipelines.locations import Location
 from pipelines.recipe import Recipe
 from pipelines.recipes import RECIPES
 from pipelines.runs import ProtocolName, RunConfig, make_request
@@ -57,8 +58,8 @@ class Comparison:
         trained: folder of another comparison, whose trained anonymizers are taken; missing ones are trained there
     """
 
-    data: Path
-    unseen_data: Path | None = None
+    data: Location
+    unseen_data: Location | None = None
     anonymizers: tuple[str, ...] = (ALL,)
     attackers: tuple[str, ...] = (ALL,)
     seeds: int = 1
@@ -68,7 +69,7 @@ class Comparison:
     as_released: bool = False
     released_quality: int = 23
     region: Region = "boxes"
-    trained: Path | None = None
+    trained: Location | None = None
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.anonymizers if name not in ROWS and name != ALL]

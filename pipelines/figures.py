@@ -1,8 +1,10 @@
 """Figures of a run: the strip of raw, sparsified and anonymized frames (Figure 3), and the training curves."""
 
+import io
 import math
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipelines.history import Report
+from stprivacy.storage import write_whole
 
 STRIP_ROWS = ("raw", "sparsified", "anonymized")
 _BLACK_CAPTION = "Black: abandoned tubelets."
@@ -30,6 +33,13 @@ _FRAME_INCHES = 1.0
 _CAPTION_CHARACTERS_PER_INCH = 14
 
 _Image = NDArray[np.float32]
+
+
+def save_figure(figure: Figure, file: Path, dpi: int) -> None:
+    """Write a figure as PNG, to a local folder or an object store."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=dpi)
+    write_whole(file, content.getvalue())
 
 
 def strip_figure(

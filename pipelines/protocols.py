@@ -1,13 +1,13 @@
 """The five protocols of evaluation: which data and which anonymizer each takes, checked before anything starts."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from pipelines.data.datasets import celebv_hq, p_hvu
 from pipelines.data.index import Description, read_description
 from pipelines.runs import RunConfig, read_config
 from pipelines.train.runs import RESULT, read_json
 from stprivacy.attackers import DEFAULT_ATTACKERS
+from stprivacy.storage import location
 
 
 def check_protocol(run: RunConfig) -> None:
@@ -17,12 +17,12 @@ def check_protocol(run: RunConfig) -> None:
     """
     check_data(run)
     if run.from_run:
-        _check_source(run, read_description(Path(run.data)))
+        _check_source(run, read_description(location(run.data)))
 
 
 def check_data(run: RunConfig) -> None:
     """See whether an evaluation's data are those of its protocol. Raises: ValueError: as `check_protocol`."""
-    data = read_description(Path(run.data))
+    data = read_description(location(run.data))
     single = "one action for each video, and this data set has several: that is protocol ospar"
     if data.multi_label and run.protocol != "ospar":
         raise ValueError(f"{run.data}: protocol {run.protocol} takes {single}")
@@ -49,7 +49,7 @@ def attribute_groups(run: RunConfig) -> dict[str, list[int]]:
     """
     if run.protocol != "ospar":
         return {}
-    data = read_description(Path(run.data))
+    data = read_description(location(run.data))
     groups = {
         kind: [i for i, name in enumerate(data.attribute_names) if name.startswith(f"{kind}_")]
         for kind in p_hvu.PRIVATE
@@ -65,11 +65,11 @@ def attribute_groups(run: RunConfig) -> dict[str, list[int]]:
 
 def _check_source(run: RunConfig, data: Description) -> None:
     """The run whose anonymizer is tested."""
-    folder = Path(run.from_run)
+    folder = location(run.from_run)
     source = read_config(folder)
-    trained_here = Path(source.data) == Path(run.data) or read_json(folder / RESULT).get("data_fingerprint") == (
-        data.fingerprint
-    )
+    trained_here = location(source.data) == location(run.data) or read_json(folder / RESULT).get(
+        "data_fingerprint"
+    ) == (data.fingerprint)
     if run.protocol in ("known", "fapder", "ospar") and not trained_here:
         raise ValueError(
             f"protocol {run.protocol} tests an anonymizer on the data set that it was trained on, but {folder} was "

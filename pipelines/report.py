@@ -11,6 +11,8 @@ from rich import print as print_rich
 from rich.table import Table
 from rich.text import Text
 
+from stprivacy.storage import make_folder
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -87,12 +89,14 @@ def results_markdown(results: Sequence[Result]) -> str:
 
 def save_report(folder: Path, results: Sequence[Result], strip: "Figure | None" = None) -> list[Path]:
     """Write table.md, and strip.png if there is a strip, into `folder`; gives back what was written."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     written = [folder / "table.md"]
     written[0].write_text(results_markdown(results))
     if strip is not None:
         written.append(folder / "strip.png")
-        strip.savefig(written[-1], dpi=150)
+        from pipelines.figures import save_figure  # half a second: only who draws pays it
+
+        save_figure(strip, written[-1], dpi=150)
     return written
 
 

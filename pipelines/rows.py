@@ -9,6 +9,7 @@ import tyro
 
 from pipelines.commands import LaunchOptions, ingested_folder, launch_runs, print_result, whole_path
 from pipelines.data.index import read_description
+from pipelines.locations import Location
 from pipelines.protocols import check_data
 from pipelines.recipe import Recipe
 from pipelines.recipes import RECIPES, describe_recipes
@@ -17,6 +18,7 @@ from pipelines.tables import STRIDES, TABLE_ROWS
 from pipelines.train.runs import RunRequest
 from stprivacy.anonymizers import LEARNED
 from stprivacy.config import PhaseConfig, PixelScale
+from stprivacy.storage import checked_location, location
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,9 @@ def row_command() -> None:
 
 def _run_row(
     row: Annotated[str, tyro.conf.Positional],
-    data: Path,
-    out: Path,
-    train_data: Path | None = None,
+    data: Location,
+    out: Location,
+    train_data: Location | None = None,
     options: tyro.conf.OmitArgPrefixes[RowOptions] = RowOptions(),
     where: tyro.conf.OmitArgPrefixes[LaunchOptions] = LaunchOptions(),
 ) -> dict[str, Any]:
@@ -75,8 +77,8 @@ def _run_row(
         options: what a row leaves open
         where: what it runs on
     """
-    requests = row_runs(row, data, train_data, out.resolve(), options)
-    return launch_runs(requests, out.resolve(), where)[-1]
+    out = checked_location(out)
+    return launch_runs(row_runs(row, data, train_data, out, options), out, where)[-1]
 
 
 def row_runs(row: str, data: Path, train_data: Path | None, out: Path, options: RowOptions) -> list[RunRequest]:
@@ -119,7 +121,7 @@ def _training(recipe: Recipe, data: str, exclude: str, out: Path, options: RowOp
 def _check(option: str, folder: Path, dataset: str, row: str) -> str:
     """The whole path of an ingested data set that is the row's."""
     path, stride = ingested_folder(folder), STRIDES[dataset]
-    found = read_description(Path(path))
+    found = read_description(location(path))
     if (found.dataset, found.stride) != (dataset, stride):
         raise ValueError(
             f"{row} takes {dataset} ingested with --stride {stride} as {option}; {path} is {found.dataset}, stride "

@@ -35,6 +35,7 @@ from stprivacy.config import (
 from stprivacy.phases.objectives.heads import PAPERS_HEADS, PrivacyHead, check_heads
 from stprivacy.phases.objectives.spact import SPActConfig
 from stprivacy.phases.objectives.vita import VITAConfig
+from stprivacy.storage import location
 
 PhaseName = Literal["init", "adversarial", "evaluate"]
 ProtocolName = Literal["known", "unseen", "frame-level", "fapder", "ospar"]
@@ -169,7 +170,7 @@ def read_config(folder: Path) -> RunConfig:
 def check_source(run: RunConfig) -> None:
     """See whether the run that `run` starts from or tests has its anonymizer. Raises: ValueError: it has another."""
     if run.from_run:
-        trained = read_config(Path(run.from_run)).anonymizer
+        trained = read_config(location(run.from_run)).anonymizer
         if trained != run.anonymizer:
             raise ValueError(
                 f"--anonymizer {run.anonymizer} does not fit --from {run.from_run}: that run trained {trained}"

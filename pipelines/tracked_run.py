@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pipelines.history import is_number, read_history
 from pipelines.outages import Line
 from pipelines.provenance import installed_versions, source_tags
+from stprivacy.storage import local_copy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -153,7 +154,7 @@ class TrackedRun:
 
     def log_file(self, path: Path, folder: str | None = None) -> None:
         """Keep a file, such as config.json, as an artifact, in place of an earlier one of that name."""
-        self._do(f"file {path} in {folder}", lambda: self._client.log_artifact(self.run_id, str(path), folder))
+        self._do(f"file {path} in {folder}", lambda: self._log_file(path, folder))
 
     def finish(self, status: Status = "FINISHED") -> None:
         """Carry over what is still missing and close the run, and its parent, with this status."""
@@ -185,6 +186,10 @@ class TrackedRun:
         for name, value in source_tags().items():
             self._client.set_tag(self.run_id, name, value)
         self._client.log_text(self.run_id, installed_versions(), ENVIRONMENT)
+
+    def _log_file(self, path: Path, folder: str | None) -> None:
+        with local_copy(path) as file:
+            self._client.log_artifact(self.run_id, str(file), folder)
 
     def _log_params(self, params: Mapping[str, str]) -> None:
         from mlflow.entities import Param

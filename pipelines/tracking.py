@@ -18,6 +18,7 @@ from filelock import FileLock
 from pipelines.outages import Line, TrackingError, bound_requests, say_on_stderr
 from pipelines.system_metrics import SystemMetrics
 from pipelines.tracked_run import PARENT_TAG, TrackedRun, flatten
+from stprivacy.storage import make_folder, whole_location, write_whole
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -34,7 +35,7 @@ _KIND_TAG, _KIND = "mlflow.experimentKind", "custom_model_development"
 
 
 def default_tracking_uri(root: Path) -> str:
-    """The SQLite store `mlflow.db` in the folder `root`."""
+    """The SQLite store `mlflow.db` in the local folder `root`."""
     return f"sqlite:///{root.resolve() / 'mlflow.db'}"
 
 
@@ -74,7 +75,7 @@ class Tracker:
             parent: name of the pipeline that the phase belongs to: runs with the same one share a parent run.
                 By default the folder that holds `folder`.
         """
-        group = parent or str(folder.resolve().parent)
+        group = parent or str(whole_location(folder).parent)
         find = partial(self._find, folder, name, group)
         tracked = TrackedRun(self._line, find, partial(self._drop_twins, folder, group), folder, name)
         self._runs.append(tracked)
@@ -256,7 +257,5 @@ def _run_key(folder: Path) -> str:
 
 
 def _write(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial_file = file.with_name(f".{file.name}.partial")
-    partial_file.write_text(text + "\n")
-    partial_file.replace(file)
+    make_folder(file.parent)
+    write_whole(file, f"{text}\n".encode())

@@ -1,6 +1,7 @@
 """Checkpoints that survive a kill at any moment: written aside, synced, renamed, checksummed.
 
-Layout: FOLDER/NNNNNN/{manifest.json, model.safetensors, state.pt}; NNNNNN is the number of steps done.
+Layout: FOLDER/NNNNNN/{manifest.json, model.safetensors, state.pt}; NNNNNN is the number of steps done. An object store
+renames nothing: there, the manifest is written last and removed first, and what has none is no checkpoint.
 """
 
 import hashlib
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from stprivacy.durable import sync_folder
+from stprivacy.storage import is_remote, local_copy, remove_folder, write_whole
 
 FORMAT_VERSION = 2
 ABOUT = "about"  # in state: what the weights are for, which must not differ where they are used
@@ -79,12 +81,18 @@ def save(folder: Path, number: int, model: Mapping[str, Tensor], state: Mapping[
     """
     if keep < 1:
         raise ValueError(f"keep must be 1 or more, got {keep}")
+    target = folder / f"{number:06d}"
+    files = {MODEL: _model_bytes(model), STATE: _state_bytes(state)}
+    files[MANIFEST] = _manifest(number, files)
+    if is_remote(folder):
+        _put(target, files)
+        _remove_older(folder, number, keep)
+        return target
     folder.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(folder)
-    target = folder / f"{number:06d}"
     aside = folder / f"{_ASIDE}new-{target.name}"
     aside.mkdir()
-    _write_files(aside, number, {MODEL: _model_bytes(model), STATE: _state_bytes(state)})
+    _write_files(aside, files)
     if target.exists():
         target.rename(folder / f"{_ASIDE}old-{target.name}")
     aside.rename(target)
@@ -102,12 +110,13 @@ def load_latest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
     """
     damaged: list[tuple[str, str]] = []
     for path in _newest_first(folder):
-        fault = _fault(path)
-        if not fault:
-            for name, reason in damaged:
-                warn(f"checkpoint {name} is damaged ({reason}), continuing from {path.name}")
-            model = safetensors.torch.load_file(path / MODEL)
-            return Checkpoint(int(path.name), path, model, torch.load(path / STATE, "cpu", weights_only=True))
+        with local_copy(path) as files:
+            fault = _fault(files)
+            if not fault:
+                for name, reason in damaged:
+                    warn(f"checkpoint {name} is damaged ({reason}), continuing from {path.name}")
+                model = safetensors.torch.load_file(files / MODEL)
+                return Checkpoint(int(path.name), path, model, torch.load(files / STATE, "cpu", weights_only=True))
         damaged.append((path.name, fault))
     if damaged:
         listed = "; ".join(f"{name}: {reason}" for name, reason in damaged)
@@ -166,8 +175,25 @@ def weights_digest(model: Mapping[str, Tensor]) -> str:
 
 
 def _newest_first(folder: Path) -> list[Path]:
-    numbered = [path for path in folder.glob("*") if path.name.isdecimal() and path.is_dir()]
+    found = (path.parent for path in folder.glob(f"*/{MANIFEST}")) if is_remote(folder) else folder.glob("*")
+    numbered = [path for path in found if path.name.isdecimal() and path.is_dir()]
     return sorted(numbered, key=lambda path: int(path.name), reverse=True)
+
+
+def _put(target: Path, files: Mapping[str, bytes]) -> None:
+    """Write a checkpoint to an object store, the manifest last."""
+    (target / MANIFEST).unlink(missing_ok=True)
+    for name, data in files.items():
+        write_whole(target / name, data)
+
+
+def _remove_older(folder: Path, number: int, keep: int) -> None:
+    """Of those in an object store up to `number`, keep the newest, and remove what a kill left without manifest."""
+    kept = {path.name for path in [path for path in _newest_first(folder) if int(path.name) <= number][:keep]}
+    for path in folder.iterdir():
+        if path.name.isdecimal() and int(path.name) <= number and path.name not in kept:
+            (path / MANIFEST).unlink(missing_ok=True)
+            remove_folder(path)
 
 
 def _remove_leftovers(folder: Path) -> None:
@@ -186,10 +212,13 @@ def _state_bytes(state: Mapping[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _write_files(folder: Path, number: int, contents: Mapping[str, bytes]) -> None:
+def _manifest(number: int, contents: Mapping[str, bytes]) -> bytes:
     files = {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in contents.items()}
-    manifest = {"format_version": FORMAT_VERSION, "number": number, "files": files}
-    for name, data in {**contents, MANIFEST: json.dumps(manifest, indent=1).encode()}.items():
+    return json.dumps({"format_version": FORMAT_VERSION, "number": number, "files": files}, indent=1).encode()
+
+
+def _write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
+    for name, data in contents.items():
         with open(folder / name, "wb") as file:
             file.write(data)
             file.flush()

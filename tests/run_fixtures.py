@@ -11,11 +11,12 @@ from pipelines.train.runs import CONFIG, RESULT, write_json
 from stprivacy.checkpoint import CheckpointStore
 from stprivacy.config import to_dict
 from stprivacy.phases.local import LocalContext
+from stprivacy.storage import make_folder
 
 
 def do_run(run: RunConfig, folder: Path, context: LocalContext | None = None) -> dict[str, Any]:
     """Run it to its end; gives back its result."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_json(folder / CONFIG, to_dict(run))
     store = CheckpointStore(folder / "checkpoints", keep=2, rank=0, warn=pytest.fail)
     result = dict(execute(to_dict(run), folder, context or LocalContext(), store))

@@ -11,12 +11,14 @@ from pipelines.data.detectors import make_detector
 from pipelines.data.manifest import Manifest, Sources, check_present
 from pipelines.data.preview import preview
 from pipelines.data.schema import IngestSettings
+from pipelines.locations import Location
 from pipelines.progress import Progress
+from stprivacy.storage import checked_location
 
 
 def ingest_command(
     dataset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(help=", ".join(LOADERS))],
-    out: Path | None = None,
+    out: Location | None = None,
     sources: tyro.conf.OmitArgPrefixes[Sources] = Sources(),
     settings: tyro.conf.OmitArgPrefixes[IngestSettings] = IngestSettings(),
     workers: int | None = None,
@@ -36,6 +38,8 @@ def ingest_command(
     Raises:
         ValueError: annotations, detector or output folder that cannot be used, or videos that are not on disk.
     """
+    for place in filter(None, (sources.videos, sources.manifest, sources.boxes)):
+        checked_location(place)
     manifest = load_manifest(dataset, sources)
     if dry_run:
         print(preview(manifest))
@@ -45,7 +49,7 @@ def ingest_command(
     # A list that the user wrote may name what is gone; of a published data set nothing goes missing unnoticed.
     if dataset != "csv" and not allow_missing:
         check_present(manifest)
-    _ingest(manifest, out, settings, workers, verbose)
+    _ingest(manifest, checked_location(out), settings, workers, verbose)
 
 
 def _ingest(manifest: Manifest, out: Path, settings: IngestSettings, workers: int | None, verbose: bool) -> None:

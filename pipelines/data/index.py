@@ -3,6 +3,8 @@
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +16,9 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from pipelines.data.remote import read_shown, without_frames
 from pipelines.data.schema import FORMAT_VERSION
+from stprivacy.storage import is_remote
 
 _COLUMNS = ("video_id", "actions", "privacy", "splits", "shape")
 _FRAME_LABELS = "privacy_frames"
@@ -24,6 +28,7 @@ WITHOUT_BOXES = (
     "Ingest into another --out with jobs/ingest.py and --detector hog or --boxes FILE; without any boxes, obscure the "
     "whole frame: jobs/evaluate.py --region frame"
 )
+_REMOTE_SHARDS = 16  # read at a time
 _PREFIX_BYTES = 4  # PLAIN encoding writes a value's length before it
 
 
@@ -70,7 +75,11 @@ class VideoRow:
 
 
 class VideoIndex:
-    """All rows of an ingested data set in order. Shards are mapped when first touched; a pickled index has no maps."""
+    """All rows of an ingested data set in order, without their frames.
+
+    Local shards are mapped when first touched; a pickled index has no maps. Of shards in an object store, frames are
+    read when they are asked for.
+    """
 
     def __init__(self, folder: Path, frame_labels: bool = False, person_regions: bool = False) -> None:
         """Read `dataset.json` and the small columns; asked to, also the labels and person boxes of each frame.
@@ -80,7 +89,10 @@ class VideoIndex:
         self.description = read_description(folder)
         shards = sorted((folder / "videos").glob("*.parquet"))
         extra = [*([_FRAME_LABELS] if frame_labels else []), *([_BOXES] if person_regions else [])]
-        self.rows = tuple(row for shard in shards for row in _read_shard(shard, self.description, extra))
+        # A store answers slowly, but many at a time; of a local disk, one thread reads as fast as several.
+        with ThreadPoolExecutor(_REMOTE_SHARDS if is_remote(folder) else 1, "index") as pool:
+            parts = pool.map(lambda shard: list(_read_shard(shard, self.description, extra)), shards)
+            self.rows = tuple(row for part in parts for row in part)
         if len(self.rows) != self.description.rows:
             raise ValueError(
                 f"{folder / 'videos'} holds {len(self.rows)} videos, but {folder / 'dataset.json'} counts "
@@ -102,7 +114,20 @@ class VideoIndex:
         return tuple(row for row in self.rows if row.splits[number - 1] == name)
 
     def frames(self, row: VideoRow) -> Tensor:
-        """All frames [t h w c] uint8 as a view of the shard: only what is then used of it is read from disk."""
+        """All frames [t h w c] uint8; of a local shard a view: only what is then used of it is read from disk."""
+        return self.clips([row], [torch.arange(row.shape[0])])[0]
+
+    def clips(self, rows: Sequence[VideoRow], shown: Sequence[Tensor]) -> list[Tensor]:
+        """Several videos [t h w c] uint8, of which only the frames `shown` [n] will be looked at.
+
+        Out of an object store, each is one request for these frames, all at a time; the others are not defined.
+        """
+        if rows and is_remote(rows[0].shard):
+            offsets, shapes = [row.offset for row in rows], [row.shape for row in rows]
+            return read_shown([row.shard for row in rows], offsets, shapes, shown)
+        return [self._mapped(row) for row in rows]
+
+    def _mapped(self, row: VideoRow) -> Tensor:
         if row.shard not in self._maps:
             self._maps[row.shard] = torch.from_file(
                 str(row.shard), shared=False, size=row.shard.stat().st_size, dtype=torch.uint8
@@ -140,7 +165,11 @@ def _read_shard(path: Path, description: Description, extra: Sequence[str]) -> I
     columns = [*_COLUMNS, *extra]
     try:
         # A third of the time it takes with pre_buffer, which plans reads ahead for each of the many row groups.
-        with pa.memory_map(str(path)) as source, pq.ParquetFile(source, pre_buffer=False) as file:
+        with (
+            without_frames(path) if is_remote(path) else nullcontext(path) as local,
+            pa.memory_map(str(local)) as source,
+            pq.ParquetFile(source, pre_buffer=False) as file,
+        ):
             missing = {"frames", *columns} - set(file.schema_arrow.names)
             if missing:
                 raise ValueError(f"it has no column {', '.join(sorted(missing))}")

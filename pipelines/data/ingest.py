@@ -5,6 +5,7 @@ import json
 import pickle
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -18,6 +19,7 @@ import ray
 from numpy.typing import NDArray
 
 from pipelines.data.manifest import SPLITS, Manifest, split_counts
+from pipelines.data.remote import without_frames
 from pipelines.data.schema import FORMAT_VERSION, IngestSettings
 from pipelines.data.shards import (
     QUARANTINE,
@@ -32,6 +34,7 @@ from pipelines.data.shards import (
     write_shard,
     write_text_atomic,
 )
+from stprivacy.storage import is_remote, make_folder, whole_location
 
 DESCRIPTION_FILE = "dataset.json"
 STARTED_FILE = "ingest.json"
@@ -127,7 +130,7 @@ def _claim(out: Path, dataset: str, settings: IngestSettings) -> None:
         return
     if out.is_dir() and any(not TEMPORARY_NAME.fullmatch(found.name) for found in out.iterdir()):
         raise IngestError(f"{out} is not empty and not an ingested data set: give a new or empty folder as --out")
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     write_text_atomic(path, _json(claim))
 
 
@@ -168,8 +171,8 @@ def _files(folder: Path) -> set[str]:
 def _clean(out: Path, keep: set[str]) -> None:
     """Remove what killed tasks left half-written, and shards whose input changed."""
     for folder in (out, out / VIDEOS, out / QUARANTINE):
-        folder.mkdir(exist_ok=True)
-        for path in folder.iterdir():
+        make_folder(folder)
+        for path in folder.iterdir() if folder.is_dir() else ():
             stale = SHARD_NAME.fullmatch(path.name) and path.name not in keep
             if stale or TEMPORARY_NAME.fullmatch(path.name):
                 path.unlink()
@@ -203,7 +206,7 @@ def _decode(
         return
     items = [{"shard": pickle.dumps(shard)} for shard in shards]
     dataset = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
-        partial(_write_batch, out=out.resolve(), settings=settings),
+        partial(_write_batch, out=whole_location(out), settings=settings),
         batch_size=None,
         num_cpus=1,
         concurrency=workers,
@@ -250,8 +253,13 @@ def _column(folder: Path, name: str) -> list[Any]:
 
 
 def _tables(folder: Path, columns: list[str]) -> list[pa.Table]:
-    # pre_buffer would plan reads of each of the many row groups before the first.
-    return [pq.ParquetFile(path, pre_buffer=False).read(columns=columns) for path in sorted(folder.glob("*.parquet"))]
+    return [_table(path, columns) for path in sorted(folder.glob("*.parquet"))]
+
+
+def _table(path: Path, columns: list[str]) -> pa.Table:
+    with without_frames(path) if is_remote(path) else nullcontext(path) as local:
+        # pre_buffer would plan reads of each of the many row groups before the first.
+        return pq.ParquetFile(local, pre_buffer=False).read(columns=columns)
 
 
 def _description(out: Path, manifest: Manifest, settings: IngestSettings, ledger: Ledger) -> dict[str, Any]:

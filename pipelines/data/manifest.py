@@ -3,7 +3,9 @@
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+
+from pipelines.locations import Location
+from stprivacy.storage import is_uri, location
 
 SPLITS = ("train", "test", "unused")
 # Columns of the published VP label files. The paper lists its attributes in another order; in this one, each attribute
@@ -27,14 +29,14 @@ class Sources:
             each source frame a list of boxes, in fractions of width and height (all; elsewhere video is the video's id)
     """
 
-    videos: Path | None = None
-    annotations: Path | None = None
-    manifest: Path | None = None
+    videos: Location | None = None
+    annotations: Location | None = None
+    manifest: Location | None = None
     label_order: tuple[str, ...] = VP_LABEL_ORDER
     split_seed: int = 0
-    boxes: Path | None = None
+    boxes: Location | None = None
 
-    def folders(self, dataset: str) -> tuple[Path, Path]:
+    def folders(self, dataset: str) -> tuple[Location, Location]:
         """Videos and annotations. Raises: ManifestError: one of them is not given."""
         if self.videos is None or self.annotations is None:
             raise ManifestError(f"the data set {dataset} needs --videos DIR and --annotations DIR")
@@ -65,7 +67,7 @@ class VideoEntry:
     @property
     def is_present(self) -> bool:
         """The file exists."""
-        return os.path.isfile(self.path)
+        return location(self.path).is_file()
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ def check_listed(dataset: str, attribute_names: Sequence[str], listed: Iterable[
 
 
 def _names(video: Listed) -> set[str]:
-    return {f"id {video.video_id}", f"path {os.path.abspath(video.path)}"}
+    return {f"id {video.video_id}", f"path {video.path if is_uri(video.path) else os.path.abspath(video.path)}"}
 
 
 def _fault(video: Listed, attribute_names: Sequence[str], seen: set[str]) -> tuple[str, str] | None:

@@ -124,7 +124,9 @@ class ParquetClips:
 
     def test_clips(self, videos: Sequence[int]) -> Tensor:
         """The centre clip [b c t h w] of the test videos at these positions of the split, for figures."""
-        return torch.cat([evaluation_views(self.index.frames(self.test[i]), self._clip, _CENTRE) for i in videos])
+        rows = [self.test[i] for i in videos]
+        shown = [view_frames(row.shape[0], self._clip, _CENTRE) for row in rows]
+        return torch.cat([evaluation_views(frames, self._clip, _CENTRE) for frames in self.index.clips(rows, shown)])
 
     def test_persons(self, videos: Sequence[int]) -> Tensor:
         """Where persons are in the same clips [b 1 t h w], 1 on them; needs `person_regions`."""
@@ -153,13 +155,13 @@ class ParquetClips:
             cuts = [
                 draw_cut(*row.shape[1:3], self._clip, self._augment, g) for row, g in zip(rows, generators, strict=True)
             ]
-            clips = [
-                cut_clip(self.index.frames(row), start, self._clip, cut)
-                for row, start, cut in zip(rows, starts, cuts, strict=True)
-            ]
             shown = torch.stack(
                 [shown_frames(row.shape[0], start, count) for row, start in zip(rows, starts, strict=True)]
             )
+            clips = [
+                cut_clip(frames, start, self._clip, cut)
+                for frames, start, cut in zip(self.index.clips(rows, list(shown)), starts, cuts, strict=True)
+            ]
             windows = [cut_window(cut, *row.shape[1:3]) for row, cut in zip(rows, cuts, strict=True)]
             yield self._batch(torch.stack(clips), rows, shown, windows, share, weight)
 
@@ -168,10 +170,11 @@ class ParquetClips:
         share = range(self._rank, len(tested), self._world_size)
         for first in range(0, len(share), batch_videos):
             videos = share[first : first + batch_videos]
-            views = [evaluation_views(self.index.frames(tested[i]), self._clip, self._views) for i in videos]
             positions = [i for i in videos for _ in range(count)]
             rows = [tested[i] for i in positions]
-            shown = torch.cat([view_frames(tested[i].shape[0], self._clip, self._views) for i in videos])
+            shown_of = [view_frames(tested[i].shape[0], self._clip, self._views) for i in videos]
+            read = self.index.clips([tested[i] for i in videos], shown_of)
+            views, shown = [evaluation_views(x, self._clip, self._views) for x in read], torch.cat(shown_of)
             windows = [window for i in videos for window in self._view_windows(tested[i])]
             yield TestBatch(self._batch(torch.cat(views), rows, shown, windows, positions, 1.0), count, shown)
 

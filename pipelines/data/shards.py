@@ -5,7 +5,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from pipelines.data.detectors import make_detector
 from pipelines.data.manifest import Manifest, VideoEntry
 from pipelines.data.schema import FORMAT_VERSION, QUARANTINE_SCHEMA, VIDEO_SCHEMA, IngestSettings
 from stprivacy.durable import sync_folder
+from stprivacy.storage import is_remote, is_uri, local_copy, local_draft, location, object_state
 from stprivacy.video import VideoError, VideoFrames, read_video
 
 VIDEOS, QUARANTINE = "videos", "quarantine"
@@ -52,8 +53,10 @@ def shard_name(number: int, inputs: object) -> str:
     return f"{number:05d}-{hashlib.sha256(content).hexdigest()[:16]}.parquet"
 
 
-def _file_state(path: str) -> tuple[int, int]:
+def _file_state(path: str) -> tuple[int, int | str]:
     try:
+        if is_uri(path):
+            return object_state(location(path))
         state = os.stat(path)
     except OSError:
         return -1, -1  # gone since it was listed: decoding will say so
@@ -63,7 +66,7 @@ def _file_state(path: str) -> tuple[int, int]:
 def write_shard(shard: Shard, out: Path, settings: IngestSettings) -> None:
     """Decode a shard's videos and write its rows and its quarantine.
 
-    The videos file is renamed into place last: it marks the pair as complete. Each row is a row group of its own.
+    The videos file is put into place last: it marks the pair as complete. Each row is a row group of its own.
     """
     rejects: list[dict[str, str]] = []
     with _atomic(out / VIDEOS / shard.name) as videos, _atomic(out / QUARANTINE / shard.name) as quarantine:
@@ -99,14 +102,15 @@ def _video_writer(path: Path) -> pq.ParquetWriter:
 
 
 def _row(entry: VideoEntry, actions: tuple[int, ...], settings: IngestSettings) -> pa.Table:
-    checksum = _checksum(entry.path)
-    video = read_video(
-        entry.path,
-        stride=settings.stride,
-        short_side_px=settings.short_side_px,
-        tubelet_frames=settings.tubelet_frames,
-        limits=settings.limits,
-    )
+    with _on_disk(entry.path) as file:
+        checksum = _checksum(file)
+        video = read_video(
+            file,
+            stride=settings.stride,
+            short_side_px=settings.short_side_px,
+            tubelet_frames=settings.tubelet_frames,
+            limits=settings.limits,
+        )
     values = {
         "video_id": entry.video_id,
         "actions": actions,
@@ -131,6 +135,25 @@ def _frames_column(video: VideoFrames) -> pa.Array:
     """The pixels as one binary value, without a copy."""
     offsets = pa.array([0, video.frames.nbytes], pa.int64()).buffers()[1]
     return pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, offsets, pa.py_buffer(video.frames)])
+
+
+@contextmanager
+def _on_disk(path: str) -> Iterator[str]:
+    """The video as a local file. Raises: VideoError: the store has none, or does not give it to us.
+
+    Any other fault is the network's, not the video's: it ends the task, which is then tried again.
+    """
+    if not is_uri(path):
+        yield path
+        return
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(local_copy(location(path)))
+        except FileNotFoundError as error:
+            raise VideoError("missing", "no such object") from error
+        except PermissionError as error:
+            raise VideoError("unreadable", f"cannot be read: {error}") from error
+        yield str(file)
 
 
 def _checksum(path: str) -> str:
@@ -160,7 +183,11 @@ def _sampled(values: Sequence[Any] | None, video: VideoFrames, settings: IngestS
 
 @contextmanager
 def _atomic(path: Path) -> Iterator[Path]:
-    """A name to write to; what was written is synced and renamed to `path` if nothing failed, else removed."""
+    """A name to write to; what was written is put into place as `path` if nothing failed, else removed."""
+    if is_remote(path):
+        with local_draft(path) as draft:
+            yield draft
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield temporary

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +14,7 @@ from pipelines.train.execute import tested_anonymizer
 from stprivacy.anonymized import Anonymized
 from stprivacy.models.anonymizer import STPrivacy
 from stprivacy.released import AsReleased
+from stprivacy.storage import location
 
 _BATCH_CLIPS = 10
 
@@ -63,7 +63,7 @@ def open_material(evaluation: Evaluation, shown: int, counted: int) -> Material:
 
     Raises: ValueError: the data set is gone, or is another one by now.
     """
-    run, folder = evaluation.run, Path(evaluation.run.data)
+    run, folder = evaluation.run, location(evaluation.run.data)
     if not (folder / "dataset.json").is_file():
         raise ValueError(f"the data set is gone: {folder} has no dataset.json")
     if read_description(folder).fingerprint != evaluation.result["data_fingerprint"]:

@@ -8,11 +8,13 @@ from pathlib import Path
 import tyro
 from matplotlib import rc_context
 
+from pipelines.locations import Location
 from pipelines.progress import Progress
 from pipelines.reports.page import write_page
 from pipelines.reports.runs import Section, find_runs
 from pipelines.reports.sections import Content, draw_charts, draw_clips
 from pipelines.reports.styles import styles_of
+from stprivacy.storage import checked_location
 
 
 def report_command() -> None:
@@ -24,7 +26,7 @@ def report_command() -> None:
     print(*files, sep="\n")
 
 
-def write_report(runs: Path, out: Path, clips: int = 3, mask_videos: int = 100) -> list[Path]:
+def write_report(runs: Location, out: Location, clips: int = 3, mask_videos: int = 100) -> list[Path]:
     """Draw all finished evaluations below a folder, and write report.html, report.json and the pictures.
 
     Args:
@@ -35,7 +37,7 @@ def write_report(runs: Path, out: Path, clips: int = 3, mask_videos: int = 100) 
     """
     if clips < 1 or mask_videos < 1:
         raise ValueError(f"--clips and --mask-videos must be 1 or more, got {clips} and {mask_videos}")
-    runs, out = runs.resolve(), out.resolve()
+    runs, out = checked_location(runs), checked_location(out)
     sections, left_out = find_runs(runs)
     # Names are no formulas, whatever characters they hold.
     with Progress() as progress, rc_context({"text.parse_math": False}):

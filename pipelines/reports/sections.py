@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from pipelines.comparison import ROWS
 from pipelines.comparison_tables import NOTES, by_attacker, hypervolume_intervals, hypervolumes, numbers, readable
-from pipelines.figures import strip_figure
+from pipelines.figures import save_figure, strip_figure
 from pipelines.reports.attacks import attacker_figure, hypervolume_figure
 from pipelines.reports.clips import Material, RowPictures, draw_row, open_material
 from pipelines.reports.masks import PERSON_RULE, KeepMap, keep_map_figure, person_figure
@@ -20,6 +20,7 @@ from pipelines.reports.runs import Section
 from pipelines.reports.styles import CHART_DPI, Style
 from pipelines.reports.takeaways import about_attackers, about_hypervolume, about_masks, about_trade_off
 from pipelines.reports.tradeoff import trade_off_figure
+from stprivacy.storage import make_folder
 
 _UNCHOSEN = (
     "Privacy scores are those of the one attacker with the highest cMAP, decided on the test split itself: that can "
@@ -70,7 +71,7 @@ def draw_charts(section: Section, styles: Mapping[str, Style], folder: Path) -> 
     """The trade-off, the hypervolumes and the attackers, and the tables of the same numbers."""
     content, cells = Content(section), section.cells
     table, attacks = numbers(cells), by_attacker(cells)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     content.charts.append(
         _saved(trade_off_figure(table, styles), folder / "trade-off.png", "Action against privacy",
                about_trade_off(table), _TRADE_OFF_CAPTION)
@@ -182,5 +183,5 @@ def _add_masks(
 
 def _saved(figure: Figure, file: Path, title: str, takeaway: str, caption: str, dpi: int = CHART_DPI) -> Picture:
     """Write a figure; on the page, the texts of all figures have the same size."""
-    figure.savefig(file, dpi=dpi)
+    save_figure(figure, file, dpi)
     return Picture(file, round(figure.get_figwidth() * _PAGE_PIXELS_PER_INCH), title, takeaway, caption)

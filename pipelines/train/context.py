@@ -12,7 +12,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from pipelines.train.runs import MESSAGES, METRICS, PROGRESS, check_claim, write_json
+from pipelines.train.runs import MESSAGES, METRICS, PROGRESS, check_claim, interval_seconds, write_json
+from stprivacy.storage import append_line, write_whole
 
 HEARTBEAT_SECONDS = 0.5
 RATE_WINDOW_SECONDS = 30.0
@@ -83,7 +84,7 @@ class RayTrainContext:
             self._drop_after(phase, step)
 
     def progress(self, phase: str, step: int, total_steps: int, clips: int) -> None:
-        """Write RUN/progress.json, twice a second at most and at the end of the phase.
+        """Write RUN/progress.json, twice a second at most (more rarely to an object store) and at the phase's end.
 
         Raises: PhaseError: another launch has taken the run over.
         """
@@ -95,7 +96,7 @@ class RayTrainContext:
             self._samples.clear()
         self._clips += clips
         self._samples.append((now, self._clips))
-        if now - self._last_heartbeat < HEARTBEAT_SECONDS and step < total_steps:
+        if now - self._last_heartbeat < interval_seconds(self.folder, HEARTBEAT_SECONDS) and step < total_steps:
             return
         self._last_heartbeat = now
         check_claim(self.folder, self.launch)
@@ -108,14 +109,12 @@ class RayTrainContext:
         """Append one line to RUN/metrics.jsonl."""
         if self.rank != 0:
             return
-        with open(self.folder / METRICS, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"phase": phase, "step": step, **metrics}) + "\n")
+        append_line(self.folder / METRICS, json.dumps({"phase": phase, "step": step, **metrics}))
 
     def tell(self, message: str) -> None:
         """Tell the user one sentence: a line in RUN/messages.log, which the driver shows."""
         if self.rank == 0:
-            with open(self.folder / MESSAGES, "a", encoding="utf-8") as file:
-                file.write(message.replace("\n", " ") + "\n")
+            append_line(self.folder / MESSAGES, message.replace("\n", " "))
 
     def _rate(self, now: float) -> float:
         while len(self._samples) > 2 and now - self._samples[0][0] > RATE_WINDOW_SECONDS:
@@ -134,9 +133,7 @@ class RayTrainContext:
             if place == DAMAGED:
                 self.tell(f"{history} line {number} is damaged and was left out")
         kept = [line for line, (of, at) in zip(lines, places, strict=True) if of and (of != phase or at <= step)]
-        partial = history.with_name(f".{METRICS}.partial")
-        partial.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-        partial.replace(history)
+        write_whole(history, "".join(f"{line}\n" for line in kept).encode())
 
 
 def settle(device: torch.device, threads: int) -> None:

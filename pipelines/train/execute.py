@@ -29,6 +29,7 @@ from stprivacy.phases.loop import Training
 from stprivacy.phases.predictions import Scoring
 from stprivacy.phases.reconstruct import reconstruct
 from stprivacy.released import AsReleased, value_range
+from stprivacy.storage import location
 
 Result = dict[str, float | str]
 
@@ -37,7 +38,7 @@ def execute(config: dict[str, Any], folder: Path, context: PhaseContext, store: 
     """Run the phase that `config` describes; gives back what belongs into result.json, the same on every worker."""
     run = from_dict(RunConfig, config)
     check_source(run)
-    data = _open(run, Path(run.data), context)
+    data = _open(run, location(run.data), context)
     # New weights are drawn from torch's own generator: the same ones on every worker and on every restart.
     torch.manual_seed(derived_seed(run.seed, run.phase, "weights"))
     training = Training(data, run.train, context, store, run.seed)
@@ -50,7 +51,7 @@ def execute(config: dict[str, Any], folder: Path, context: PhaseContext, store: 
 def _open(run: RunConfig, folder: Path, context: PhaseContext, **options: Any) -> ParquetClips:
     """A data set as the run reads it on this worker."""
     if run.exclude:
-        options["left_out"] = _video_ids(Path(run.exclude))
+        options["left_out"] = _video_ids(location(run.exclude))
     return ParquetClips(
         folder,
         run.model.clip,
@@ -91,7 +92,7 @@ def _initialize(run: RunConfig, training: Training) -> Result:
 
 
 def _adversarial(run: RunConfig, training: Training) -> Result:
-    model = load_anonymizer(Path(run.from_run))
+    model = load_anonymizer(location(run.from_run))
     action = Recognizer(run.recognizer, run.model.clip, len(training.data.action_names))
     pretrain({"action_recognizer": action}, run.recognizer, training)
     return dict(adversarial(model, action, make_objective(run, training), run.losses, training))
@@ -116,9 +117,9 @@ def _evaluate_frames(run: RunConfig, training: Training) -> Result:
     """Section 4.7: private attributes frame by frame, actions learned on a data set of their own."""
     context = training.context
     # Videos in both data sets have the same ids: what is tested on must not be trained on.
-    left_out = _video_ids(Path(run.data))
-    actions = _open(replace(run, exclude=""), Path(run.action_data), context, left_out=left_out)
-    data = _open(run, Path(run.data), context, frame_labels=True, action_names=actions.action_names)
+    left_out = _video_ids(location(run.data))
+    actions = _open(replace(run, exclude=""), location(run.action_data), context, left_out=left_out)
+    data = _open(run, location(run.data), context, frame_labels=True, action_names=actions.action_names)
     model = tested_anonymizer(run, data.attribute_names)
     clip, config = run.model.clip, run.recognizer
     action = Recognizer(config, clip, len(actions.action_names))
@@ -141,7 +142,7 @@ def tested_anonymizer(run: RunConfig, attribute_names: Sequence[str]) -> Anonymi
 
     Raises: ValueError: the run that it comes from is gone, or has no anonymizer of these attributes.
     """
-    loaded = load_anonymizer(Path(run.from_run), attribute_names) if run.from_run else None
+    loaded = load_anonymizer(location(run.from_run), attribute_names) if run.from_run else None
     model = loaded or make_anonymizer(run.anonymizer, run.model, run.rival())
     if not run.as_released:
         return model

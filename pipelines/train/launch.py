@@ -1,16 +1,17 @@
 """Starts Ray Train workers on a list of runs, follows them, and gives back their results."""
 
-import shutil
 import threading
 import uuid
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 from pipelines.progress import Progress
 from pipelines.tracking import Tracker
 from pipelines.train.follow import Follower
-from pipelines.train.runs import RESULT, PhaseError, RunRequest, claim, failure_of, read_json
+from pipelines.train.runs import RESULT, PhaseError, RunRequest, claim, failure_of, interval_seconds, read_json
+from stprivacy.storage import filesystem, is_remote, remove_folder, whole_location
 
 EXECUTOR = "pipelines.train.execute:execute"
 POLL_SECONDS = 0.3
@@ -80,7 +81,7 @@ def _follow(fits: "Sequence[_Fit]", parallel: int, followers: Sequence[Follower]
             running.append(waiting.pop(0))
             progress.say(running[-1].announcement)
             running[-1].start()
-        running[0].join(POLL_SECONDS)
+        running[0].join(max((interval_seconds(fit.folder, POLL_SECONDS) for fit in running), default=POLL_SECONDS))
         for follower in followers:
             follower.look()
         running = [fit for fit in running if fit.is_alive()]
@@ -95,17 +96,19 @@ class _Fit(threading.Thread):
         first: RunRequest = order["runs"][0]
         self.announcement = f"{first.title}: starting {num_workers} worker{'s' if num_workers > 1 else ''}"
         # Ray keeps little there (our checkpoints are our own), but all nodes must reach it.
-        self._scratch = first.folder.resolve() / ".ray"
+        self.folder = whole_location(first.folder)
+        self._scratch = self.folder / ".ray"
         self._order = {**order, "scratch": self._scratch / f"launch-{order['launch']}"}
         self._num_workers, self._use_gpu, self._max_failures = num_workers, use_gpu, max_failures
 
     def run(self) -> None:
-        shutil.rmtree(self._scratch, ignore_errors=True)
         try:
+            remove_folder(self._scratch)
             self._trainer().fit()
         except Exception as error:  # handed to the main thread, which raises it with what the runs say
             self.error = error
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        with suppress(OSError):  # a store that does not answer now must not spoil a finished run
+            remove_folder(self._scratch)
 
     def _trainer(self) -> Any:
         # Four seconds of imports that finished runs and --help do without.
@@ -124,16 +127,26 @@ class _Fit(threading.Thread):
             # A name of its own: Ray would resume the state of an earlier run of the same name.
             run_config=RunConfig(
                 name=f"ray-{self._order['launch']}",
-                storage_path=str(self._scratch),
+                **_storage(self._scratch),
                 failure_config=FailureConfig(max_failures=self._max_failures),
             ),
         )
 
 
+def _storage(folder: Path) -> dict[str, Any]:
+    """Where Ray keeps its own files: in the same store as the run, with the same credentials."""
+    if not is_remote(folder):
+        return {"storage_path": str(folder)}
+    from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+    store, path = filesystem(folder)
+    return {"storage_path": path, "storage_filesystem": PyFileSystem(FSSpecHandler(store))}
+
+
 def _claim_all(runs: Sequence[RunRequest]) -> str:
     """Make the folders those of a new launch, whose identity is given back."""
     identity = uuid.uuid4().hex[:12]
-    folders = [run.folder.resolve() for run in runs]
+    folders = [whole_location(run.folder) for run in runs]
     for folder in folders:
         if folders.count(folder) > 1:
             raise ValueError(f"each run needs a folder of its own, but two are to go to {folder}")

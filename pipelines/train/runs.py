@@ -1,14 +1,16 @@
 """The files of a run folder by which the driver and the workers of a launch tell each other what they need to know."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stprivacy.storage import is_remote, make_folder, write_whole
+
 CONFIG, RESULT, PROGRESS, METRICS = "config.json", "result.json", "progress.json", "metrics.jsonl"
 CHECKPOINTS, MESSAGES, FAILURE, LAUNCH = "checkpoints", "messages.log", "failure.json", "launch.json"
+REMOTE_SECONDS = 5.0
 
 
 class PhaseError(RuntimeError):
@@ -42,12 +44,12 @@ class RunRequest:
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write a JSON file so that a reader, or a kill, never meets half of it."""
-    partial = path.with_name(f".{path.name}.partial")
-    with open(partial, "w", encoding="utf-8") as file:
-        json.dump(values, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    write_whole(path, json.dumps(values, indent=1).encode())
+
+
+def interval_seconds(folder: Path, local_seconds: float) -> float:
+    """How long to wait before looking into a run folder again: each look at an object store takes time and money."""
+    return max(local_seconds, REMOTE_SECONDS) if is_remote(folder) else local_seconds
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -71,7 +73,7 @@ def claim(run: RunRequest, launch: str) -> None:
             f"{run.folder} holds a run with other settings ({_differences(present, wanted)}): "
             "choose another --out, or delete that folder to start over"
         )
-    run.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(run.folder)
     if not present:
         write_json(run.folder / CONFIG, wanted)
     (run.folder / FAILURE).unlink(missing_ok=True)

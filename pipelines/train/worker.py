@@ -15,8 +15,18 @@ import torch
 import torch.distributed as dist
 
 from pipelines.train.context import RayTrainContext, settle
-from pipelines.train.runs import CHECKPOINTS, RESULT, RunRequest, check_claim, failure_of, record_failure, write_json
+from pipelines.train.runs import (
+    CHECKPOINTS,
+    RESULT,
+    RunRequest,
+    check_claim,
+    failure_of,
+    interval_seconds,
+    record_failure,
+    write_json,
+)
 from stprivacy.checkpoint import CheckpointStore
+from stprivacy.storage import make_folder, write_whole
 
 WATCH_SECONDS = 0.5
 PATIENCE_SECONDS = 2.0
@@ -81,7 +91,8 @@ def _survives(run: RunRequest, context: RayTrainContext, executor: str) -> bool:
 
 def _leave_failed_launch(runs: Sequence[RunRequest], launch: str, over: threading.Event) -> None:
     """End a process that still waits in a collective for a peer that has failed; a new group finds the failure."""
-    while not over.wait(WATCH_SECONDS):
+    seconds = interval_seconds(runs[0].folder, WATCH_SECONDS)
+    while not over.wait(seconds):
         if any(failure_of(run.folder, launch) for run in runs) and not over.wait(PATIENCE_SECONDS):
             os._exit(1)
 
@@ -96,6 +107,6 @@ def _is_restart(scratch: Path) -> bool:
     mark = scratch / "started"
     if mark.exists():
         return True
-    scratch.mkdir(parents=True, exist_ok=True)
-    mark.touch()
+    make_folder(scratch)
+    write_whole(mark, b"")
     return False

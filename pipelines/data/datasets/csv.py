@@ -1,10 +1,12 @@
 """A user's own videos: a CSV file with columns path, action, split, and a 0/1 column for each private attribute."""
 
 import csv
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipelines.data.manifest import Listed, Manifest, ManifestError, Sources, check_listed
+from stprivacy.storage import is_uri
 
 PREFIX = "privacy_"
 _REQUIRED = ("path", "action", "split")
@@ -51,8 +53,13 @@ def _listed(header: Sequence[str], rows: Sequence[Sequence[str]], folder: Path) 
         cells = dict.fromkeys(header, "") | {name: cell.strip() for name, cell in zip(header, row, strict=False)}
         yield Listed(
             video_id=cells["path"],
-            path=str(folder / cells["path"]),
+            path=_place(folder, cells["path"]),
             action=cells["action"],
             privacy=[cells[name] for name in attributes],
             split=cells["split"],
         )
+
+
+def _place(folder: Path, cell: str) -> str:
+    """A listed file, which may say itself where it is."""
+    return cell if is_uri(cell) or os.path.isabs(cell) else str(folder / cell)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.data.manifest import ManifestError
+from stprivacy.storage import is_remote
 
 VIDEO_SUFFIXES = (".avi", ".mp4", ".mkv", ".mov", ".webm")
 
@@ -21,6 +22,8 @@ class Annotations:
 
     def __init__(self, folder: Path) -> None:
         """Look through the folder, links followed. Raises: ManifestError: there is none."""
+        if is_remote(folder):
+            raise ManifestError(f"{folder}: copy the annotation files, which are small, to a local folder")
         if not folder.is_dir():
             raise ManifestError(f"{folder} is no folder: --annotations must hold the published annotation files")
         self.folder = folder
@@ -90,6 +93,9 @@ class VideoFiles:
 
 def _walk(folder: Path) -> Iterator[Path]:
     """All files below a folder in order, links followed, each real folder once."""
+    if is_remote(folder):
+        yield from sorted(path for path in folder.rglob("*") if path.is_file())
+        return
     seen: set[str] = set()
     for root, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [] if os.path.realpath(root) in seen else sorted(folders)

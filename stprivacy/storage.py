@@ -1,0 +1,190 @@
+"""Folders on local disks and in object stores, by one kind of path.
+
+A local folder is a `pathlib.Path`. A `s3://` or `gs://` URI is a UPath, which has the same methods. What differs is how
+a file comes to appear whole: on a disk it is written aside, synced and renamed; in a store, one put is atomic.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from upath import UPath
+
+# The package that speaks to each store.
+SCHEMES = {"s3": "s3fs", "gs": "gcsfs"}
+_CREDENTIALS = {
+    "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile in ~/.aws, or a role of the machine",
+    "gs": "set GOOGLE_APPLICATION_CREDENTIALS, or run gcloud auth application-default login",
+}
+
+
+class StorageError(ValueError):
+    """An object store that cannot be used; the message says which, why, and what to do."""
+
+
+def location(text: str | os.PathLike[str]) -> Path:
+    """The folder or file that a user names: a local path, or the URI of an object store.
+
+    Raises: StorageError: an unknown scheme, no bucket, or no package for the store.
+    """
+    if not isinstance(text, str) or not is_uri(text):
+        return cast(Path, text) if isinstance(text, UPath) else Path(text)
+    scheme, _, rest = text.partition("://")
+    if scheme not in SCHEMES:
+        raise StorageError(
+            f"{text}: unknown scheme {scheme}://; give a local folder, s3://BUCKET/... or gs://BUCKET/..."
+        )
+    if not rest.strip("/"):
+        raise StorageError(f"{text} names no bucket: give {scheme}://BUCKET/...")
+    try:
+        # A listing that was kept would hide what other processes write.
+        path = UPath(text.rstrip("/"), use_listings_cache=False)
+        path.fs  # noqa: B018  # loads the package
+    except ImportError as error:
+        raise StorageError(f"{text} needs a package that is not installed: pip install {SCHEMES[scheme]}") from error
+    except Exception as error:
+        raise _unusable(text, scheme, error) from error
+    return cast(Path, path)
+
+
+def is_uri(text: str) -> bool:
+    """Whether text names a place in an object store, or in something else with a scheme."""
+    return "://" in text
+
+
+def is_remote(path: Path) -> bool:
+    """Whether a path lies in an object store."""
+    return isinstance(path, UPath)
+
+
+def whole_location(path: Path) -> Path:
+    """The path by which every process finds the same place: absolute, or a URI as it is."""
+    return path if is_remote(path) else path.resolve()
+
+
+def checked_location(path: Path) -> Path:
+    """The same, of a URI whose bucket has answered. Raises: StorageError: it does not exist or cannot be used."""
+    path = whole_location(path)
+    if is_remote(path):
+        store: Any = path
+        bucket = store.path.partition("/")[0]
+        try:
+            store.fs.info(bucket)
+        except FileNotFoundError as error:
+            raise StorageError(f"{path}: there is no bucket {bucket}: create it first") from error
+        except Exception as error:  # each store, and each way to be without credentials, has errors of its own
+            raise _unusable(str(path), store.protocol, error) from error
+    return path
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents; an object store has none to make."""
+    if not is_remote(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder and all in it, if it is there."""
+    if not is_remote(path):
+        shutil.rmtree(path, ignore_errors=True)
+    elif path.is_dir():
+        _store(path).rm(_key(path), recursive=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or a kill, never meets half of it. It has one writer at a time."""
+    if is_remote(path):
+        _store(path).pipe_file(_key(path), content)
+        return
+    partial = path.with_name(f".{path.name}.partial")
+    with open(partial, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a text file that has one writer. Objects cannot grow: theirs is read and written anew."""
+    if is_remote(path):
+        before = path.read_bytes() if path.exists() else b""
+        write_whole(path, before + f"{line}\n".encode())
+        return
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
+def read_ranges(paths: list[Path], starts: list[int], ends: list[int]) -> list[bytes]:
+    """Bytes starts[i] to ends[i] of each of the objects in one store, read at the same time."""
+    if not paths:
+        return []
+    parts = _store(paths[0]).cat_ranges([_key(path) for path in paths], starts, ends, on_error="raise")
+    return [bytes(part) for part in parts]
+
+
+@contextmanager
+def local_copy(path: Path) -> Iterator[Path]:
+    """The file or folder on a local disk, under its own name, while it is in use; it must not be changed.
+
+    Raises: FileNotFoundError: there is no such object.
+    """
+    if not is_remote(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="stprivacy-") as folder:
+        copy = Path(folder) / path.name
+        if path.is_dir():
+            _store(path).get(_key(path), str(copy), recursive=True)
+        else:
+            _store(path).get_file(_key(path), str(copy))
+        yield copy
+
+
+@contextmanager
+def local_draft(path: Path) -> Iterator[Path]:
+    """A local file to write what is then, if nothing failed, put at `path` in an object store, whole."""
+    with tempfile.TemporaryDirectory(prefix="stprivacy-") as folder:
+        draft = Path(folder) / path.name
+        yield draft
+        _store(path).put_file(str(draft), _key(path))
+
+
+def object_state(path: Path) -> tuple[int, str]:
+    """Size in bytes and version of an object.
+
+    Raises: OSError: there is none, or it cannot be seen. StorageError: the store cannot be used.
+    """
+    try:
+        found = _store(path).info(_key(path))
+    except OSError:
+        raise
+    except Exception as error:  # each store has errors of its own
+        raise _unusable(str(path), cast(Any, path).protocol, error) from error
+    return int(found["size"]), str(found.get("ETag") or found.get("etag") or found.get("mtime", ""))
+
+
+def filesystem(path: Path) -> Any:
+    """The fsspec file system of a path in an object store, and the path in it."""
+    return _store(path), _key(path)
+
+
+def _store(path: Path) -> Any:
+    return cast(Any, path).fs
+
+
+def _key(path: Path) -> str:
+    return str(cast(Any, path).path)
+
+
+def _unusable(place: str, scheme: str, error: Exception) -> StorageError:
+    """What an error of a store's own package means to the user."""
+    kind, text = type(error).__name__, str(error).strip() or type(error).__name__
+    if "Credentials" in kind or "credentials" in text.lower():
+        return StorageError(f"{place}: no credentials were found: {_CREDENTIALS[scheme]}")
+    if isinstance(error, PermissionError):
+        return StorageError(f"{place}: access is denied ({text}): {_CREDENTIALS[scheme]}, one that may use the bucket")
+    return StorageError(f"{place} cannot be reached ({kind}: {text})")
