@@ -125,6 +125,12 @@ class Tracker:
         tracked.log_params(flatten(params))
         return tracked
 
+    def parent_run(self, group: str, folder: Path) -> "TrackedRun":
+        """The parent run that the runs of a pipeline share, by the name that `run` was given as `parent`."""
+        with _alone(self._uri):
+            run_id = self._parent(group)
+        return TrackedRun(self._client, run_id, folder, group)
+
     def _existing(self, folder: Path) -> str | None:
         from mlflow.exceptions import MlflowException
 

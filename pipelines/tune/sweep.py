@@ -1,0 +1,241 @@
+"""A sweep from its settings to its front: Ray Tune starts the trials, this process follows and tracks them."""
+
+import json
+import shutil
+import threading
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pipelines import cluster
+from pipelines.commands import LaunchOptions
+from pipelines.progress import Progress, duration
+from pipelines.tracking import Tracker, default_tracking_uri
+from pipelines.train.follow import Follower
+from pipelines.train.runs import RESULT, PhaseError, RunRequest, read_json, write_json
+from pipelines.tune.charts import front_figure, write_page
+from pipelines.tune.front import as_table, points_of, summary
+from pipelines.tune.log import TrialLog
+from pipelines.tune.plan import make_plan
+from pipelines.tune.trials import Sweep, Trial, make_trial, raw_run, seconds_of
+
+SWEEP, FRONT_TABLE, FRONT_PAGE, FRONT_PICTURE = "sweep.json", "front.csv", "front.html", "front.png"
+LOOK_SECONDS = 0.5
+_SHARED_CALLS = 64  # that wait for what is shared at the same time
+
+
+@dataclass(frozen=True)
+class Concurrency:
+    """How many trials at a time, each on workers of its own."""
+
+    max_concurrent: int
+
+    def __post_init__(self) -> None:
+        if self.max_concurrent < 1:
+            raise ValueError(f"--max-concurrent must be 1 or more, got {self.max_concurrent}")
+
+
+def run_sweep(sweep: Sweep, out: Path, where: LaunchOptions, concurrency: Concurrency) -> dict[str, Any]:
+    """Do what is missing of a sweep in `out` and write result.json, front.csv, front.html and front.png there.
+
+    Gives back the content of result.json.
+
+    Raises:
+        ValueError: `out` holds a sweep with other settings.
+        PhaseError: raw could not be evaluated, or workers were lost too often; the same command goes on.
+    """
+    _claim(sweep, out)
+    tracker = Tracker(where.tracking_uri or default_tracking_uri(out))
+    parent = where.group or out.name
+    cluster.start(verbose=where.verbose)
+    with Progress() as progress:
+        search = _search_of(sweep, out, concurrency)
+        raw = raw_run(sweep, out)
+        tuning = _Tuning(sweep, out, where, concurrency, search, raw)
+        view = _View(progress, tracker, parent, raw)
+        tuning.start()
+        try:
+            while tuning.is_alive():
+                tuning.join(LOOK_SECONDS)
+                view.look(list(search.trials.values()))
+        except BaseException:
+            view.break_off()
+            raise
+        view.look(list(search.trials.values()))
+        tuning.check_outcome(search.trials)
+        trials = [search.trials[number] for number in sorted(search.trials)]
+        progress.say(saving(trials))
+        return _write_front(sweep, out, trials, read_json(raw.folder / RESULT), tracker, parent)
+
+
+def _claim(sweep: Sweep, out: Path) -> None:
+    """Note the settings, which all trials of a folder share."""
+    wanted = json.loads(json.dumps(sweep.settings()))
+    present = read_json(out / SWEEP)
+    changed = [f"{name} was {present[name]}, now {wanted[name]}" for name in present if present[name] != wanted[name]]
+    if changed:
+        raise ValueError(f"{out} holds a sweep with other settings ({', '.join(changed)}): choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / SWEEP, wanted)
+
+
+def _search_of(sweep: Sweep, out: Path, concurrency: Concurrency) -> Any:
+    from pipelines.tune.search import PlannedSearch
+
+    plan = make_plan(sweep.search, sweep.space, sweep.num_trials, concurrency.max_concurrent, sweep.seed)
+    return PlannedSearch(plan, partial(make_trial, sweep, out))
+
+
+class _Tuning(threading.Thread):
+    """One `Tuner.fit`, beside the main thread, which follows it; and what trials share."""
+
+    def __init__(
+        self, sweep: Sweep, out: Path, where: LaunchOptions, concurrency: Concurrency, search: Any, raw: RunRequest
+    ) -> None:
+        super().__init__(name="ray-tune-fit", daemon=True)
+        self._sweep, self._out, self._where, self._concurrency = sweep, out, where, concurrency
+        self._search, self._raw = search, raw
+        self._error: Exception | None = None
+        # Tune's own state: ours is in the trials' folders, and says what is left to do.
+        self._scratch = out / ".ray-tune"
+
+    def run(self) -> None:
+        """Start the trials until the plan has ended, and evaluate raw beside them."""
+        import ray
+
+        from pipelines.tune.trainable import Shared, Workers, finish
+
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        where = self._where
+        workers = Workers(where.workers, where.use_gpu, where.max_failures)
+        restarts = {"max_restarts": -1, "max_task_retries": -1}
+        shared: Any = ray.remote(Shared).options(num_cpus=0, max_concurrency=_SHARED_CALLS, **restarts).remote(workers)
+        try:
+            raw = shared.do.remote(self._raw)
+            self._tuner(shared, workers).fit()
+            finish(raw)
+        except Exception as error:  # kept for check_outcome
+            self._error = error
+        finally:
+            ray.kill(shared)
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def check_outcome(self, trials: dict[int, Trial]) -> None:
+        """See whether all trials have ended. Raises: PhaseError: they have not."""
+        from pipelines.tune.search import ended
+
+        if isinstance(self._error, PhaseError):
+            raise self._error
+        open_trials = [trial.name for trial in trials.values() if not ended(trial)]
+        if self._error or open_trials:
+            cause = str(self._error or "workers were lost too often, or could not start").strip().splitlines()[-1]
+            raise PhaseError(
+                f"the sweep is not at its end, {', '.join(open_trials)}: {cause}; the same command goes on"
+            )
+
+    def _tuner(self, shared: Any, workers: Any) -> Any:
+        from ray import tune
+
+        from pipelines.tune.stopping import StopBehind
+        from pipelines.tune.trainable import run_trial
+
+        search = self._search  # Tune pickles the scheduler, and cannot a thread
+        trainable = tune.with_parameters(run_trial, sweep=self._sweep, out=self._out, shared=shared, workers=workers)
+        return tune.Tuner(
+            # The workers have the CPUs: a trial that waits for another's phase 1 needs none. Tune wants something named.
+            tune.with_resources(trainable, {"memory": 1}),
+            tune_config=tune.TuneConfig(
+                search_alg=self._search,
+                scheduler=StopBehind(self._sweep.stop_at, lambda: search.trials),
+                num_samples=-1,
+                max_concurrent_trials=self._concurrency.max_concurrent,
+            ),
+            run_config=tune.RunConfig(
+                name=f"sweep-{uuid.uuid4().hex[:12]}",
+                storage_path=str(self._scratch),
+                failure_config=tune.FailureConfig(max_failures=self._where.max_failures),
+                verbose=1 if self._where.verbose else 0,
+            ),
+        )
+
+
+class _View:
+    """Progress, messages and MLflow runs of all that a sweep does, as its trials appear."""
+
+    def __init__(self, progress: Progress, tracker: Tracker, parent: str, raw: RunRequest) -> None:
+        self._progress, self._tracker, self._parent = progress, tracker, parent
+        self._followers = {raw.folder: Follower(raw, progress, tracker, parent)}
+        self._logs: dict[int, TrialLog] = {}
+        self._stopped: set[int] = set()
+
+    def look(self, trials: Sequence[Trial]) -> None:
+        """Show and send on what is new."""
+        for trial in trials:
+            self._add(trial)
+            self._tell(trial)
+        for follower in self._followers.values():
+            follower.look()
+        for log in self._logs.values():
+            log.look()
+
+    def break_off(self) -> None:
+        """Close what is being tracked."""
+        for log in self._logs.values():
+            log.break_off()
+
+    def _add(self, trial: Trial) -> None:
+        number = trial.planned.number
+        if number in self._logs:
+            return
+        self._logs[number] = TrialLog(trial, self._tracker, self._parent)
+        if trial.start.folder not in self._followers:
+            self._followers[trial.start.folder] = Follower(trial.start, self._progress, self._tracker, self._parent)
+        for run in trial.runs:
+            self._followers[run.folder] = Follower(run, self._progress, None, self._parent)
+
+    def _tell(self, trial: Trial) -> None:
+        number = trial.planned.number
+        why = trial.stopped.get("reason") or trial.failure
+        if why and number not in self._stopped:
+            self._stopped.add(number)
+            self._progress.say(f"{trial.name} {'was stopped' if trial.stopped else 'failed'}: {why}")
+
+
+def saving(trials: Sequence[Trial]) -> str:
+    """What sharing phase 1 saved, in words."""
+    seconds = {trial.start.folder: seconds_of(trial.start.folder) for trial in trials}
+    spared = sum(seconds[trial.start.folder] for trial in trials) - sum(seconds.values())
+    return (
+        f"phase 1: {len(seconds)} runs for {len(trials)} trials, {duration(sum(seconds.values()))}; "
+        f"sharing them spared {duration(spared)}"
+    )
+
+
+def _write_front(
+    sweep: Sweep, out: Path, trials: Sequence[Trial], raw: dict[str, Any], tracker: Tracker, parent: str
+) -> dict[str, Any]:
+    """Write the files and keep them in the parent run."""
+    points = points_of(trials)
+    found = summary(points, raw)
+    result = {
+        "settings": sweep.settings(),
+        **found,
+        "points": points,
+        "stopped": [{"trial": trial.planned.number, **trial.stopped} for trial in trials if trial.stopped],
+        "failed": [{"trial": trial.planned.number, "reason": trial.failure} for trial in trials if trial.failure],
+    }
+    figure = front_figure(points, found)
+    figure.savefig(out / FRONT_PICTURE)
+    write_page(points, found, out / FRONT_PAGE)
+    as_table(points).to_csv(out / FRONT_TABLE, index=False)
+    write_json(out / RESULT, result)
+    with tracker.parent_run(parent, out) as tracked:
+        tracked.log_params({"search": sweep.search, "trials": str(len(trials))})
+        for name in (RESULT, FRONT_TABLE, FRONT_PAGE, FRONT_PICTURE):
+            tracked.log_file(out / name)
+        if found["hypervolume"] is not None:
+            tracked.log_result({"hypervolume": found["hypervolume"]})
+    return result
