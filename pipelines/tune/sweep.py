@@ -145,7 +145,7 @@ class _Tuning(threading.Thread):
         search = self._search  # Tune pickles the scheduler, and cannot a thread
         trainable = tune.with_parameters(run_trial, sweep=self._sweep, out=self._out, shared=shared, workers=workers)
         return tune.Tuner(
-            # The workers have the CPUs: a trial that waits for another's phase 1 needs none. Tune wants something named.
+            # Workers have the CPUs: a trial that waits for another's phase 1 needs none. Tune wants something named.
             tune.with_resources(trainable, {"memory": 1}),
             tune_config=tune.TuneConfig(
                 search_alg=self._search,
