@@ -82,6 +82,14 @@ class Tracker:
         tracked.log_params(flatten(params))
         return tracked
 
+    def parent_run(self, parent: str, folder: Path) -> TrackedRun:
+        """The parent run itself, by the name that `run` was given; `folder` holds what is logged there."""
+        tracked = TrackedRun(
+            self._line, lambda: (self._connected(), self._parent(parent)), lambda _: None, folder, Path(parent).name
+        )
+        self._runs.append(tracked)
+        return tracked
+
     @contextmanager
     def pipeline(self, parent: str, say: Callable[[str], None] = say_on_stderr) -> Iterator[None]:
         """While runs under this parent are done: the machine's load is logged there, and `say` tells of outages.

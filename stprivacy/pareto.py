@@ -42,17 +42,40 @@ def trade_off_hypervolume(
     Points that are no better than the corner in both scores add nothing.
     Raises: ValueError: raw is not above `floor_top1`, or not above `floor_cmap`: there is nothing to trade.
     """
+    width, height = _sides(raw, floor_cmap, floor_top1)
+    better = [x for x in points if x.action_top1 > floor_top1 and x.privacy_cmap < raw.privacy_cmap]
+    if not better:
+        return 0.0
+    corner = np.array([-floor_top1, raw.privacy_cmap])
+    return float(HV(ref_point=corner)(_costs(better))) / (width * height)
+
+
+def nearest_to_ideal(points: Sequence[TradeOff], raw: TradeOff, floor_cmap: float, floor_top1: float = 0.0) -> int:
+    """Index of the point closest to the upper-left corner, the knee of a front (Figure 4's reading of a chart).
+
+    Both scores are measured in the sides of the rectangle of `trade_off_hypervolume`; the corner is raw's top-1, or the
+    best point's where that is higher, at `floor_cmap`. Of equal points the first.
+    Raises: ValueError: no points, or raw is not above the floors.
+    """
+    width, height = _sides(raw, floor_cmap, floor_top1)
+    if not points:
+        raise ValueError("there is no knee without points")
+    top = max(raw.action_top1, *(point.action_top1 for point in points))
+    distances = [
+        math.hypot((top - x.action_top1) / width, max(0.0, x.privacy_cmap - floor_cmap) / height) for x in points
+    ]
+    return distances.index(min(distances))
+
+
+def _sides(raw: TradeOff, floor_cmap: float, floor_top1: float) -> tuple[float, float]:
+    """The rectangle between the floors and raw, in points of top-1 and of cMAP."""
     width, height = raw.action_top1 - floor_top1, raw.privacy_cmap - floor_cmap
     if width <= 0 or height <= 0:
         raise ValueError(
             f"the raw video's top-1 {raw.action_top1:g} and cMAP {raw.privacy_cmap:g} must lie above the floors "
             f"{floor_top1:g} and {floor_cmap:g}: without that there is nothing to lose or to protect"
         )
-    better = [x for x in points if x.action_top1 > floor_top1 and x.privacy_cmap < raw.privacy_cmap]
-    if not better:
-        return 0.0
-    corner = np.array([-floor_top1, raw.privacy_cmap])
-    return float(HV(ref_point=corner)(_costs(better))) / (width * height)
+    return width, height
 
 
 def _costs(points: Sequence[TradeOff]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:

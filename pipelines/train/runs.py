@@ -17,6 +17,10 @@ class PhaseError(RuntimeError):
     """A run stopped for good; the message says which, why, and what to do."""
 
 
+class WorkersLostError(PhaseError):
+    """It stopped as workers were lost too often, or could not start: at another time the same command may succeed."""
+
+
 @dataclass(frozen=True)
 class RunRequest:
     """One run to do: its folder, the plain JSON configuration it is started with, and what to call it (the phase).

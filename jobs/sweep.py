@@ -1,0 +1,6 @@
+"""A sweep of trade-offs on Ray Tune: python jobs/sweep.py --data DIR --out DIR; an interrupted one goes on."""
+
+from pipelines.tune.command import sweep_command
+
+if __name__ == "__main__":
+    sweep_command()

@@ -1,0 +1,131 @@
+"""One group of Ray Train workers on a list of runs, from claiming their folders to seeing what came of them."""
+
+import threading
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pipelines.train.runs import PhaseError, RunRequest, WorkersLostError, claim, failure_of
+from stprivacy.storage import filesystem, is_remote, remove_folder, whole_location
+
+EXECUTOR = "pipelines.train.execute:execute"
+# A live group answers in milliseconds; a dead one must not keep its peers waiting.
+COLLECTIVE_TIMEOUT_SECONDS = 600
+
+
+class Fit(threading.Thread):
+    """One `TorchTrainer.fit`: start it beside a thread that follows its runs, or `run` it here.
+
+    The runs, of which there must be one, are to be claimed by the launch `identity` first. Afterwards, `check_outcome`
+    tells what came of them.
+
+    Args:
+        num_workers: processes that share each batch; with `use_gpu` each has a GPU.
+        max_failures: how often the group is started again after a worker was lost.
+        executor: see `launch`.
+    """
+
+    def __init__(
+        self,
+        runs: Sequence[RunRequest],
+        identity: str,
+        num_workers: int,
+        use_gpu: bool,
+        max_failures: int,
+        executor: str = EXECUTOR,
+    ) -> None:
+        super().__init__(name="ray-train-fit", daemon=True)
+        self._runs, self._identity = list(runs), identity
+        self._error: Exception | None = None
+        first = runs[0]
+        self.announcement = f"{first.title}: starting {num_workers} worker{'s' if num_workers > 1 else ''}"
+        # Ray keeps little there (our checkpoints are our own), but all nodes must reach it.
+        self.folder = whole_location(first.folder)
+        self._scratch = self.folder / ".ray"
+        self._order = {
+            "launch": identity,
+            "executor": executor,
+            "runs": self._runs,
+            "scratch": self._scratch / f"launch-{identity}",
+        }
+        self._num_workers, self._use_gpu, self._max_failures = num_workers, use_gpu, max_failures
+
+    def run(self) -> None:
+        """Work until the runs are done or cannot be."""
+        try:
+            remove_folder(self._scratch)
+            self._trainer().fit()
+        except Exception as error:  # kept for check_outcome, which raises it with what the runs say
+            self._error = error
+        with suppress(OSError):  # a store that does not answer now must not spoil a finished run
+            remove_folder(self._scratch)
+
+    def check_outcome(self) -> None:
+        """See whether all runs are done.
+
+        Raises:
+            PhaseError: one is not, for a reason that trying again does not remove.
+            WorkersLostError: one is not, as workers were lost too often or could not start.
+        """
+        for run in self._runs:
+            if failure := failure_of(run.folder, self._identity):
+                raise PhaseError(
+                    f"{run.title} stopped: {failure['message'] or failure['type']} (run folder {run.folder})"
+                )
+        unfinished = [run for run in self._runs if not run.finished]
+        if unfinished:
+            error = self._error
+            cause = str(error).strip().splitlines()[-1] if error and str(error).strip() else "the workers ended early"
+            raise WorkersLostError(
+                f"{unfinished[0].title} gave up after the workers were lost {self._max_failures + 1} times or could "
+                f"not start: {cause}; the same command continues from the newest checkpoint in {unfinished[0].folder}"
+            ) from error
+
+    def _trainer(self) -> Any:
+        # Four seconds of imports that finished runs and --help do without.
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchConfig, TorchTrainer
+
+        from pipelines.train.worker import work
+
+        return TorchTrainer(
+            work,
+            train_loop_config=self._order,
+            torch_config=TorchConfig(timeout_s=COLLECTIVE_TIMEOUT_SECONDS),
+            scaling_config=ScalingConfig(
+                num_workers=self._num_workers, use_gpu=self._use_gpu, resources_per_worker={"CPU": 1}
+            ),
+            # A name of its own: Ray would resume the state of an earlier run of the same name.
+            run_config=RunConfig(
+                name=f"ray-{self._identity}",
+                **ray_storage(self._scratch),
+                failure_config=FailureConfig(max_failures=self._max_failures),
+            ),
+        )
+
+
+def ray_storage(folder: Path) -> dict[str, Any]:
+    """Where Ray keeps its own files: in the same store as the runs, with the same credentials."""
+    if not is_remote(folder):
+        return {"storage_path": str(folder)}
+    from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+    store, path = filesystem(folder)
+    return {"storage_path": path, "storage_filesystem": PyFileSystem(FSSpecHandler(store))}
+
+
+def claim_all(runs: Sequence[RunRequest]) -> str:
+    """Make the folders those of a new launch, whose identity is given back.
+
+    Raises: ValueError: a folder holds a run with another configuration, or two runs have the same one.
+    """
+    identity = uuid.uuid4().hex[:12]
+    folders = [whole_location(run.folder) for run in runs]
+    for folder in folders:
+        if folders.count(folder) > 1:
+            raise ValueError(f"each run needs a folder of its own, but two are to go to {folder}")
+    for run in runs:
+        claim(run, identity)
+    return identity

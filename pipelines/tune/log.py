@@ -1,0 +1,69 @@
+"""A trial in MLflow: one run, whatever phases it has and however often it was started."""
+
+from pathlib import Path
+from typing import Any
+
+from pipelines.tracking import TrackedRun, Tracker
+from pipelines.train.runs import METRICS
+from pipelines.tune.trials import Trial
+
+
+class TrialLog:
+    """Carries a trial's folder over to its MLflow run; `look` as often as wanted.
+
+    Its scores stand under their own names, those at the n-th other keep ratio under `keep_RATIO/`; what the phases
+    reported stands under the phase's name.
+    """
+
+    def __init__(self, trial: Trial, tracker: Tracker, parent: str) -> None:
+        self._trial, self._tracker, self._parent = trial, tracker, parent
+        self._tracked: TrackedRun | None = None
+        self._sent_bytes = 0
+        self._closed = False
+
+    def look(self) -> None:
+        """Send what is new, and at the trial's end all that is left."""
+        if self._closed:
+            return
+        trial, histories = self._trial, self._histories()
+        size = sum(history.stat().st_size for history in histories if history.exists())
+        if size != self._sent_bytes:
+            self._sent_bytes = size
+            for history in histories:
+                self._open().replay(history)
+        if trial.finished:
+            self._log_results(self._open())
+            self._close("FINISHED")
+        elif trial.stopped:
+            self._close("KILLED")
+        elif trial.failure:
+            self._close("FAILED")
+
+    def break_off(self) -> None:
+        """The sweep ends before the trial does."""
+        if self._tracked and not self._closed:
+            self._close("KILLED")
+
+    def _histories(self) -> list[Path]:
+        """Of phase 2 and the evaluation at its own keep ratio: others' steps would be the same ones."""
+        return [run.folder / METRICS for run in self._trial.runs[:2]]
+
+    def _open(self) -> TrackedRun:
+        if self._tracked is None:
+            trial = self._trial
+            parameters: dict[str, Any] = {**trial.runs[0].config, "deploy_keep_ratio": trial.ratios[0]}
+            self._tracked = self._tracker.run(trial.folder, trial.name, parameters, self._parent)
+        return self._tracked
+
+    def _log_results(self, tracked: TrackedRun) -> None:
+        own, *others = self._trial.results()
+        tracked.log_result(own)
+        for ratio, result in zip(self._trial.ratios[1:], others, strict=True):
+            numbers = {name: value for name, value in result.items() if isinstance(value, float)}
+            tracked.log_result({f"keep_{ratio:g}/{name}": value for name, value in numbers.items()})
+        for run in self._trial.runs[:2]:
+            tracked.log_file(run.folder / "config.json", run.folder.name)
+
+    def _close(self, status: Any) -> None:
+        self._open().finish(status)
+        self._closed = True

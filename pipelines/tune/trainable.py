@@ -1,0 +1,105 @@
+"""What Ray Tune runs: one trial, or what several trials share, each on Ray Train workers of its own."""
+
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+
+from pipelines.history import Report, read_history
+from pipelines.train.fit import EXECUTOR, Fit, claim_all
+from pipelines.train.runs import METRICS, PhaseError, RunRequest, WorkersLostError
+from pipelines.tune.plan import Planned
+from pipelines.tune.trials import FAILED, Sweep, Trial, add_seconds, make_trial, record
+
+NUMBER = "number"
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Workers:
+    """What each group of workers consists of."""
+
+    num_workers: int
+    use_gpu: bool
+    max_failures: int
+    executor: str = EXECUTOR
+
+    def fit(self, runs: tuple[RunRequest, ...]) -> Fit | None:
+        """A group that does what is left of the runs, after claiming them; None where nothing is."""
+        unfinished = [run for run in runs if not run.finished]
+        if not unfinished:
+            return None
+        identity = claim_all(unfinished)
+        return Fit(unfinished, identity, self.num_workers, self.use_gpu, self.max_failures, self.executor)
+
+
+class Shared:
+    """An actor that does runs which several trials start from: each once, however many of them ask."""
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+        self._locks: dict[Path, threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    def do(self, run: RunRequest) -> None:
+        """Gives back when the run is done. Raises: PhaseError: it cannot be."""
+        with self._lock:
+            own = self._locks.setdefault(run.folder, threading.Lock())
+        with own:
+            if fit := self._workers.fit((run,)):
+                begun = time.monotonic()
+                fit.run()
+                add_seconds(run.folder, time.monotonic() - begun)
+                fit.check_outcome()
+
+
+def finish(call: Any) -> None:
+    """Wait for a call of `Shared.do`. Raises: PhaseError: the run cannot be done, in its own words."""
+    try:
+        ray.get(call)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause if isinstance(error.cause, PhaseError) else error from None
+
+
+def run_trial(config: dict[str, Any], sweep: Sweep, out: Path, shared: Any, workers: Workers) -> None:
+    """Tune's trainable: phase 1, unless another trial has done it, phase 2, and the evaluations.
+
+    All of it is kept in the trial's folder, so that a trial whose actor or node dies goes on where it was. With
+    `stop_at`, every epoch of phase 2 is reported, and Tune may end the trial there.
+
+    Raises: WorkersLostError: Tune tries again.
+    """
+    parameters = {name: value for name, value in config.items() if name != NUMBER}
+    trial = make_trial(sweep, out, Planned(config[NUMBER], parameters))
+    try:
+        finish(shared.do.remote(trial.start))
+        if fit := workers.fit(trial.runs):
+            fit.start()
+            _report_epochs(trial, fit, reporting=bool(sweep.stop_at))
+            fit.check_outcome()
+    except WorkersLostError:
+        raise
+    except PhaseError as error:
+        record(trial, FAILED, {"message": str(error)})
+    tune.report({"finished": trial.finished})
+
+
+def _report_epochs(trial: Trial, fit: Fit, reporting: bool) -> None:
+    """Wait for the end, reporting each epoch of phase 2 when it is over."""
+    reported = 0
+    while fit.is_alive():
+        fit.join(POLL_SECONDS)
+        epochs = epochs_of(trial) if reporting else []
+        for report in epochs[reported:]:
+            reported += 1
+            tune.report({"epoch": reported, **report.metrics})
+
+
+def epochs_of(trial: Trial) -> list[Report]:
+    """What phase 2 has reported, an entry an epoch."""
+    adversarial = trial.runs[0]
+    return [report for report in read_history(adversarial.folder / METRICS) if report.phase == "adversarial"]
