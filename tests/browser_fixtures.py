@@ -151,14 +151,16 @@ def plotted(driver: webdriver.Chrome, kind: str) -> list[dict[str, Any]]:
 
 
 def lines_between_axes(driver: webdriver.Chrome, picture: Path) -> int:
-    """How many coloured lines a screenshot shows half-way between the first two axes of parallel coordinates.
+    """How many coloured lines a screenshot shows a third of the way from the first axis of parallel coordinates.
+
+    Half-way, the lines of a two-by-two grid would cross.
 
     The lines are drawn by WebGL into a canvas: the page's elements do not tell of them.
     """
     axes = [axis.rect for axis in driver.find_elements(By.CSS_SELECTOR, ".parcoords .axis .domain")]
     first, second = sorted(axes, key=lambda rect: rect["x"])[:2]
-    middle, top = round((first["x"] + second["x"]) / 2), round(first["y"])
-    column = cv2.imread(str(picture))[top - 3 : top + round(first["height"]) + 4, middle].astype(int)
+    third, top = round((2 * first["x"] + second["x"]) / 3), round(first["y"])
+    column = cv2.imread(str(picture))[top - 3 : top + round(first["height"]) + 4, third].astype(int)
     coloured = column.max(axis=1) - column.min(axis=1) > 30
     return int((np.diff(coloured.astype(int), prepend=0) == 1).sum())
 

@@ -6,18 +6,22 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
 import pipelines  # noqa: F401  # before any test imports Ray, which reads the environment that this sets
 
+if TYPE_CHECKING:
+    from sweep_fixtures import Swept
+
 ROOT = Path(__file__).resolve().parents[1]
 # Worker processes import the library and the tests' own helpers from here.
 for folder in (str(ROOT), str(ROOT / "tests")):
     if folder not in sys.path:
         sys.path.insert(0, folder)
-# Before Ray starts, whose processes inherit it: the object store that tests/object_store.py serves here.
+# Before Ray starts, whose processes inherit it: the object store that tests/object_store_fixtures.py serves here.
 with socket.socket() as probe:
     probe.bind(("127.0.0.1", 0))
     os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{probe.getsockname()[1]}"
@@ -41,3 +45,11 @@ def ray_cluster() -> Iterator[None]:
     cluster.start(num_cpus=4)
     yield
     cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def swept(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> "Swept":
+    """A sweep of four tiny trials that has run."""
+    from sweep_fixtures import sweep_tiny
+
+    return sweep_tiny(tmp_path_factory.mktemp("sweep"))

@@ -1,6 +1,6 @@
-"""A Ray of four simulated nodes that loses one in mid-ingest and one in mid-phase; run it with a folder to work in.
+"""A Ray of four simulated nodes that loses one each in mid-ingest, mid-phase and mid-sweep.
 
-Prints the ledgers, and last one line of JSON: what came out with and without the losses.
+Run it with a folder to work in. Prints the ledgers, and last one line of JSON: what came out with and without the losses.
 """
 
 import errno
@@ -19,6 +19,7 @@ from typing import Any
 import ray
 from bad_corpus import write_video
 from launch_fixtures import TINY, FaultyContext, attempts, plan_fault
+from nodes_sweep import sweeps
 from ray.cluster_utils import Cluster
 from shard_fixtures import write_tiny_dataset
 
@@ -199,6 +200,19 @@ def phases(nodes: Nodes, folder: Path) -> dict[str, Any]:
     return {run.name: outcome(run.folder) for run in runs}
 
 
+def sweep_that_loses_a_node(nodes: Nodes, folder: Path) -> dict[str, Any]:
+    """Two sweeps, the second one on a node fewer from its middle on."""
+
+    def strike_when(raylet: Callable[[], int]) -> threading.Thread:
+        def strike() -> None:
+            lost = wait_for(raylet, "a worker of a second trial")
+            nodes.lose(lambda node: lost in pids(node, "raylet"))
+
+        return in_background(strike)
+
+    return sweeps(folder, strike_when)
+
+
 def outcome(folder: Path) -> dict[str, Any]:
     """Digest of the final weights, history and result of a run; where it ran, and how often it was begun."""
     final = load_latest(folder / "checkpoints", print)
@@ -225,10 +239,11 @@ def main() -> None:
         found["ingest"] = ingest_that_loses_a_node(nodes, manifest, folder / "out")
         nodes.replace()
         found["phases"] = phases(nodes, folder / "runs")
+        found["sweep"] = sweep_that_loses_a_node(nodes, folder / "sweeps")
     finally:
         nodes.stop()
         shutil.rmtree(scratch, ignore_errors=True)
-    for name in ("whole", "ingest"):
+    for name in ("whole", "ingest", "sweep"):
         print(f"{name}:\n{found[name]['ledger']}")
     print(json.dumps(found))
 

@@ -1,4 +1,4 @@
-"""Four simulated nodes, of which one is killed in mid-ingest and one in mid-phase: nothing is lost."""
+"""Four simulated nodes, of which one each is killed in mid-ingest, mid-phase and mid-sweep: nothing is lost."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             start_new_session=True,
         )
         try:
-            output, _ = driver.communicate(timeout=540)
+            output, _ = driver.communicate(timeout=840)
         finally:
             end(driver)
         log.seek(0)
@@ -76,3 +76,10 @@ def test_each_worker_has_a_node_of_its_own_and_all_begin_again_once(found: dict[
     assert undisturbed["result"]["world_size"] == 4
     assert undisturbed["attempts"] == [0, 1, 2, 3]
     assert disturbed["attempts"] == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_sweep_that_loses_a_node_loses_no_trial_and_finds_the_same_front(found: dict[str, Any]) -> None:
+    sweep = found["sweep"]
+    assert 1 <= sweep["done_before"] < 4
+    assert sweep["ledger"] == "4 trials = 4 points + 0 stopped + 0 failed"
+    assert sweep["equal"]
