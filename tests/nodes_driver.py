@@ -1,6 +1,7 @@
 """A Ray of four simulated nodes that loses one each in mid-ingest, mid-phase and mid-sweep.
 
-Run it with a folder to work in. Prints the ledgers, and last one line of JSON: what came out with and without the losses.
+Run it with a folder to work in. Prints the ledgers, and last one line of JSON: what came out with and without the
+losses.
 """
 
 import errno
