@@ -227,7 +227,11 @@ def test_a_run_in_a_bucket_is_tracked_with_every_step_once(trained: Trained) -> 
     logged = trained.client.get_metric_history(run_id, "loss_action")
     assert [metric.step for metric in logged] == [report.step for report in reports if "loss_action" in report.metrics]
     assert logged
-    assert {file.path for file in trained.client.list_artifacts(run_id)} == {"config.json", "environment.txt", "figures"}
+    assert {file.path for file in trained.client.list_artifacts(run_id)} == {
+        "config.json",
+        "environment.txt",
+        "figures",
+    }
 
 
 # Checkpoints
