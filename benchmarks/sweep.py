@@ -1,4 +1,4 @@
-"""A sweep of twelve trials, and the same sweep with a worker and its driver killed in mid-trial: time, and one front?
+"""A sweep of twelve trials, and the same one with a worker and the driver killed: how long, and the same front or not.
 
 python -m benchmarks.sweep --data DIR --out DIR: three keep ratios by four weights of L_Privacy, two trials at a time.
 The disturbed sweep loses a worker (kill -9) after its first trial and its driver after half of them, and is started
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,9 @@ def finished_trials(folder: Path) -> int:
 def worker_of(driver: "subprocess.Popen[bytes]") -> psutil.Process | None:
     """One of the processes in which the driver's Ray trains or evaluates."""
     for process in psutil.Process(driver.pid).children(recursive=True):
-        if "RayTrainWorker" in process.name() or any("RayTrainWorker" in part for part in process.cmdline()):
-            return process
+        with suppress(psutil.NoSuchProcess):
+            if any("RayTrainWorker" in part for part in process.cmdline()):
+                return process
     return None
 
 
