@@ -81,7 +81,7 @@ class Follower:
         if self._run.finished:
             tracked = self._open(self._tracker)
             tracked.log_file(self._run.folder / CONFIG)
-            tracked.log_figure(_curves(self._run.folder / METRICS), "curves.png")
+            tracked.log_figure(curves_of(self._run.folder / METRICS), "curves.png")
             tracked.log_result(read_json(self._run.folder / RESULT))
             tracked.finish()
             self._closed = True
@@ -92,7 +92,8 @@ class Follower:
         return self._tracked
 
 
-def _curves(history: Path) -> "Figure":
+def curves_of(history: Path) -> "Figure":
+    """The training curves of a run's metrics.jsonl."""
     from pipelines.figures import curves_figure  # half a second: only who tracks pays it
 
     return curves_figure(read_history(history))

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.tracking import TrackedRun, Tracker
-from pipelines.train.runs import METRICS
+from pipelines.train.follow import curves_of
+from pipelines.train.runs import CONFIG, METRICS
 from pipelines.tune.trials import Trial
 
 
@@ -62,7 +63,8 @@ class TrialLog:
             numbers = {name: value for name, value in result.items() if isinstance(value, float)}
             tracked.log_result({f"keep_{ratio:g}/{name}": value for name, value in numbers.items()})
         for run in self._trial.runs[:2]:
-            tracked.log_file(run.folder / "config.json", run.folder.name)
+            tracked.log_file(run.folder / CONFIG, run.folder.name)
+        tracked.log_figure(curves_of(self._trial.runs[0].folder / METRICS), "curves.png")
 
     def _close(self, status: Any) -> None:
         self._open().finish(status)

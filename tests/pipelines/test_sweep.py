@@ -61,6 +61,15 @@ def test_mlflow_has_one_run_a_trial_below_the_sweeps(swept: Swept) -> None:
     history = client.get_metric_history(trial.info.run_id, "adversarial/loss_action")
     assert [metric.step for metric in history] == [2, 4]
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert trial.data.params["data_fingerprint"]
+    folders = ("", "adversarial", "evaluate-keep-0.5", "figures")
+    kept = {file.path for folder in folders for file in client.list_artifacts(trial.info.run_id, folder)}
+    files = {"environment.txt", "figures/curves.png", "adversarial/config.json", "evaluate-keep-0.5/config.json"}
+    assert files <= kept
+    assert {"result.json", "front.csv", "front.html", "front.png"} <= {
+        file.path for file in client.list_artifacts(parent.info.run_id)
+    }
+    assert parent.data.metrics.get("hypervolume") == swept.result["hypervolume"]  # None if raw is not above floors
 
 
 def test_the_same_sweep_again_runs_nothing_and_finds_the_same(swept: Swept) -> None:
