@@ -1,6 +1,5 @@
 """A real MLflow server that can be killed and started again, and a real browser that looks at what it shows."""
 
-import json
 import os
 import shutil
 import signal
@@ -14,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote
 
 import cv2
 import numpy as np
@@ -115,13 +113,31 @@ def browser(width: int = 1600, height: int = 1000) -> Iterator[webdriver.Chrome]
         driver.quit()
 
 
-def open_comparison(driver: webdriver.Chrome, server: MlflowServer, run_ids: Sequence[str]) -> None:
-    """MLflow's comparison of these runs, of one experiment, until its parallel-coordinates chart has its axes."""
-    experiment = MlflowClient(server.uri).get_run(run_ids[0]).info.experiment_id
-    runs, experiments = quote(json.dumps(list(run_ids))), quote(json.dumps([experiment]))
-    driver.get(f"{server.uri}/#/compare-runs?runs={runs}&experiments={experiments}&workflowType=machine_learning")
+def open_comparison(driver: webdriver.Chrome, server: MlflowServer, parent: str, names: Sequence[str]) -> None:
+    """MLflow's comparison of these runs, as a user gets there: the parent's children ticked in the table, and Compare.
+
+    It is there when its parallel-coordinates chart has its axes.
+    """
+    experiment = MlflowClient(server.uri).get_experiment_by_name("stprivacy")
+    assert experiment
+    driver.get(f"{server.uri}/#/experiments/{experiment.experiment_id}/runs")
+    expand = f"//*[@row-id][.//*[text()='{parent}']]//button"
+    WebDriverWait(driver, PAGE_SECONDS).until(lambda page: page.find_elements(By.XPATH, expand))
+    close_assistant(driver)
+    driver.find_element(By.XPATH, expand).click()
+    boxes = [f"//*[@row-id][.//*[text()='{name}']]//input[contains(@class, 'ag-checkbox-input')]" for name in names]
+    WebDriverWait(driver, PAGE_SECONDS).until(lambda page: all(page.find_elements(By.XPATH, box) for box in boxes))
+    time.sleep(1)  # the rows move to their places
+    for box in boxes:
+        driver.find_element(By.XPATH, box).click()
+    compare = "//button[contains(., 'Compare')]"
+    WebDriverWait(driver, PAGE_SECONDS).until(lambda page: page.find_elements(By.XPATH, compare))[0].click()
     wait_for(driver, ".parcoords .axis-title", 2)
-    # The assistant opens by itself on the first visit, over a quarter of the page.
+    close_assistant(driver)
+
+
+def close_assistant(driver: webdriver.Chrome) -> None:
+    """MLflow's assistant opens by itself on the first visit, over a quarter of the page."""
     for button in driver.find_elements(By.XPATH, "//*[@aria-label='Close' or @aria-label='Close panel']"):
         button.click()
 
@@ -150,17 +166,17 @@ def plotted(driver: webdriver.Chrome, kind: str) -> list[dict[str, Any]]:
     return [trace for trace in driver.execute_script(script) if trace["type"] == kind]
 
 
-def lines_between_axes(driver: webdriver.Chrome, picture: Path) -> int:
-    """How many coloured lines a screenshot shows a third of the way from the first axis of parallel coordinates.
+def lines_between_axes(driver: webdriver.Chrome, picture: Path, first: str, second: str) -> int:
+    """How many coloured lines a screenshot of parallel coordinates shows a third of the way from one axis to another.
 
-    Half-way, the lines of a two-by-two grid would cross.
-
-    The lines are drawn by WebGL into a canvas: the page's elements do not tell of them.
+    Half-way, the lines of a two-by-two grid would cross. They are drawn by WebGL into a canvas: the page's elements do
+    not tell of them.
     """
-    axes = [axis.rect for axis in driver.find_elements(By.CSS_SELECTOR, ".parcoords .axis .domain")]
-    first, second = sorted(axes, key=lambda rect: rect["x"])[:2]
-    third, top = round((2 * first["x"] + second["x"]) / 3), round(first["y"])
-    column = cv2.imread(str(picture))[top - 3 : top + round(first["height"]) + 4, third].astype(int)
+    titles = {axis.text: axis.rect for axis in driver.find_elements(By.CSS_SELECTOR, ".parcoords .axis-title")}
+    left, right = (titles[name]["x"] + titles[name]["width"] / 2 for name in (first, second))
+    axis = driver.find_element(By.CSS_SELECTOR, ".parcoords .axis .domain").rect
+    third, top = round((2 * left + right) / 3), round(axis["y"])
+    column = cv2.imread(str(picture))[top - 3 : top + round(axis["height"]) + 4, third].astype(int)
     coloured = column.max(axis=1) - column.min(axis=1) > 30
     return int((np.diff(coloured.astype(int), prepend=0) == 1).sum())
 

@@ -8,6 +8,9 @@ from pipelines.train.follow import curves_of
 from pipelines.train.runs import CONFIG, METRICS
 from pipelines.tune.trials import Trial
 
+# Differs between trials and says nothing about them; MLflow's charts begin with the parameters that differ.
+_NOT_COMPARED = ("from_run",)
+
 
 class TrialLog:
     """Carries a trial's folder over to its MLflow run; `look` as often as wanted.
@@ -52,7 +55,8 @@ class TrialLog:
     def _open(self) -> TrackedRun:
         if self._tracked is None:
             trial = self._trial
-            parameters: dict[str, Any] = {**trial.runs[0].config, "deploy_keep_ratio": trial.ratios[0]}
+            config = {name: value for name, value in trial.runs[0].config.items() if name not in _NOT_COMPARED}
+            parameters: dict[str, Any] = {**config, "deploy_keep_ratio": trial.ratios[0]}
             self._tracked = self._tracker.run(trial.folder, trial.name, parameters, self._parent)
         return self._tracked
 

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 from browser_fixtures import MlflowServer, browser, lines_between_axes, open_comparison, plotted, screenshot
-from mlflow.tracking import MlflowClient
 from selenium.webdriver.common.by import By
 from sweep_fixtures import Swept
 
@@ -16,16 +15,13 @@ SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
 
 def test_the_comparison_draws_every_trial(swept: Swept) -> None:
     with MlflowServer(swept.out / "mlflow.db") as server, browser() as driver:
-        client = MlflowClient(server.uri)
-        experiments = [x.experiment_id for x in client.search_experiments()]
-        runs = {run.info.run_name: run.info.run_id for run in client.search_runs(experiments)}
         trials = [f"trial {number:03d}" for number in range(4)]
-        open_comparison(driver, server, [runs[name] for name in trials])
+        open_comparison(driver, server, swept.out.name, trials)
         time.sleep(1)  # the lines are drawn after the axes
         picture = screenshot(driver, SCREENSHOTS / "parallel.png")
         page = driver.find_element(By.TAG_NAME, "body").text
         (chart,) = plotted(driver, "parcoords")
-        lines = lines_between_axes(driver, picture)
+        lines = lines_between_axes(driver, picture, "keep_ratio", "lambda_privacy")
         driver.find_element(By.XPATH, "//*[@role='tab'][contains(., 'Scatter')]").click()
         time.sleep(2)
         (scatter,) = plotted(driver, "scattergl") or plotted(driver, "scatter")

@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 from sweep_fixtures import TWO, WHERE, Swept, tiny_recipe, tiny_sweep
-from tiny import RECOGNIZER
 
 from pipelines.train.runs import PhaseError
 from pipelines.tune.plan import Planned
 from pipelines.tune.space import parse_space
 from pipelines.tune.sweep import Concurrency, run_sweep
 from pipelines.tune.trials import STOPPED, make_trial, record
-from stprivacy.config import LossConfig
+from stprivacy.config import LossConfig, OptimConfig
 
 
 def test_every_trial_is_tested_at_every_deployed_keep_ratio_that_differs(swept: Swept) -> None:
@@ -104,7 +103,8 @@ def test_a_stopped_trial_stays_stopped(swept: Swept, tmp_path: Path) -> None:
 
 def test_without_raw_there_is_no_front_and_no_other_trial_is_begun(ray_cluster: None, tmp_path: Path) -> None:
     recipe = tiny_recipe()
-    wrong = replace(recipe, evaluate=replace(recipe.evaluate, recognizer=replace(RECOGNIZER, pretrained="/none")))
+    diverging = replace(recipe.evaluate.train, optim=OptimConfig(learning_rate=1e30))
+    wrong = replace(recipe, evaluate=replace(recipe.evaluate, train=diverging))
     sweep = tiny_sweep(tmp_path / "data", parse_space({"lambda_privacy": tuple("12345678")}), wrong)
     with pytest.raises(PhaseError, match="evaluate raw stopped"):
         run_sweep(sweep, tmp_path / "front", WHERE, Concurrency(1))
