@@ -18,7 +18,7 @@ from pipelines.progress import Progress, duration
 from pipelines.tracking import Tracker
 from pipelines.train.fit import ray_storage
 from pipelines.train.follow import Follower
-from pipelines.train.runs import RESULT, PhaseError, RunRequest, read_json, write_json
+from pipelines.train.runs import RESULT, PhaseError, RunRequest, interval_seconds, read_json, write_json
 from pipelines.tune.charts import front_figure, write_page
 from pipelines.tune.front import as_table, points_of, summary
 from pipelines.tune.log import TrialLog
@@ -62,7 +62,7 @@ def run_sweep(sweep: Sweep, out: Path, where: LaunchOptions, concurrency: Concur
         with _View(progress, tracker, parent, raw) as view:
             tuning.start()
             while tuning.is_alive():
-                tuning.join(LOOK_SECONDS)
+                tuning.join(interval_seconds(out, LOOK_SECONDS))
                 view.look(list(search.trials.values()))
             view.look(list(search.trials.values()))
             tuning.check_outcome(search.trials)

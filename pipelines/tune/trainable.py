@@ -11,7 +11,7 @@ from ray import tune
 
 from pipelines.history import Report, read_history
 from pipelines.train.fit import EXECUTOR, Fit, claim_all
-from pipelines.train.runs import METRICS, PhaseError, RunRequest, WorkersLostError
+from pipelines.train.runs import METRICS, PhaseError, RunRequest, WorkersLostError, interval_seconds
 from pipelines.tune.plan import Planned
 from pipelines.tune.trials import FAILED, Sweep, Trial, add_seconds, make_trial, record
 
@@ -92,7 +92,7 @@ def _report_epochs(trial: Trial, fit: Fit, reporting: bool) -> None:
     """Wait for the end, reporting each epoch of phase 2 when it is over."""
     reported = 0
     while fit.is_alive():
-        fit.join(POLL_SECONDS)
+        fit.join(interval_seconds(trial.folder, POLL_SECONDS))
         epochs = epochs_of(trial) if reporting else []
         for report in epochs[reported:]:
             reported += 1
