@@ -18,7 +18,7 @@ def do_run(run: RunConfig, folder: Path, context: LocalContext | None = None) ->
     """Run it to its end; gives back its result."""
     make_folder(folder)
     write_json(folder / CONFIG, to_dict(run))
-    store = CheckpointStore(folder / "checkpoints", keep=2, rank=0, warn=pytest.fail)
+    store = CheckpointStore(folder / "checkpoints", keep=run.train.keep_checkpoints, rank=0, warn=pytest.fail)
     result = dict(execute(to_dict(run), folder, context or LocalContext(), store))
     write_json(folder / RESULT, result)
     return result

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor, nn
 
 from stprivacy.anonymized import Anonymized
@@ -50,11 +49,9 @@ def blur(size: int, sigma: float) -> Paint:
             raise ValueError(
                 f"a blur of {size} x {size} pixels needs frames larger than {size // 2} pixels, got {height} x {width}"
             )
-        kernel = gaussian_kernel(size, sigma).to(video)
-        planes = rearrange(video, "b c t h w -> (b c t) 1 h w")
-        planes = F.conv2d(F.pad(planes, [size // 2] * 4, mode="reflect"), kernel.reshape(1, 1, -1, 1))
-        planes = F.conv2d(planes, kernel.reshape(1, 1, 1, -1))
-        return rearrange(planes, "(b c t) 1 h w -> b c t h w", b=video.shape[0], c=video.shape[1])
+        kernel = gaussian_kernel(size, sigma)
+        down, across = (_along(length, kernel).to(video) for length in (height, width))
+        return down.T @ (video @ across)
 
     return paint
 
@@ -64,6 +61,12 @@ def gaussian_kernel(size: int, sigma: float) -> Tensor:
     distance = torch.arange(size) - size // 2
     weights = torch.exp(-distance.square() / (2 * sigma**2))
     return weights / weights.sum()
+
+
+def _along(length: int, kernel: Tensor) -> Tensor:
+    """The blur along one side as a matrix [from to]: a convolution of single planes is many times slower on CPUs."""
+    lines = F.pad(torch.eye(length).unsqueeze(1), [len(kernel) // 2] * 2, mode="reflect")
+    return F.conv1d(lines, kernel.reshape(1, 1, -1)).squeeze(1)
 
 
 def _checked(person: Tensor | None, video: Tensor) -> Tensor:

@@ -102,7 +102,10 @@ def recovery_quality(recovered: Tensor, raw: Tensor) -> Tensor:
 
     recovered = recovered.float().clamp(-_VALUE_RANGE / 2, _VALUE_RANGE / 2)
     signal = [peak_signal_noise_ratio(x, y, data_range=_VALUE_RANGE) for x, y in zip(recovered, raw, strict=True)]
-    frames, raw_frames = (rearrange(video, "b c t h w -> (b t) c h w") for video in (recovered, raw))
+    frames, raw_frames = (
+        rearrange(video, "b c t h w -> (b t) c h w").contiguous(memory_format=torch.channels_last)  # faster on CPUs
+        for video in (recovered, raw)
+    )
     similarity = structural_similarity_index_measure(frames, raw_frames, data_range=_VALUE_RANGE, reduction="none")
     assert isinstance(similarity, Tensor)  # and not, as on request, with an image of it
     of_clips = reduce(similarity, "(b t) -> b", "mean", b=len(raw))

@@ -1,7 +1,6 @@
 """Phase 3, evaluation: recognizers trained from scratch on the frozen anonymizer's output, tested on its test split."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +15,7 @@ from stprivacy.models.recognizer import Recognizer
 from stprivacy.noise import ClipNoise
 from stprivacy.phases.context import Batch
 from stprivacy.phases.learner import Learner
-from stprivacy.phases.loop import PhaseLoop, Training
+from stprivacy.phases.loop import PhaseLoop, Training, total_steps
 from stprivacy.phases.predictions import Readers, Scoring
 from stprivacy.phases.selection import choose_attackers
 
@@ -27,7 +26,8 @@ FITTING_CLIPS = 512
 class EvaluationPhase:
     """Trains any number of recognizers side by side on the same transformed clips: `ACTION`, the others on privacy.
 
-    They share the data and its transformation and nothing else: each has its own loss and optimizer.
+    They share the data and its transformation and nothing else: each has its own loss and optimizer, and some train
+    longer than the others (`epoch_factor`).
     """
 
     def __init__(
@@ -45,6 +45,9 @@ class EvaluationPhase:
         self.learners = [
             Learner(name, module, training.settings, training.context) for name, module in recognizers.items()
         ]
+        steps_per_epoch = training.data.steps_per_epoch(training.settings.batch_size)
+        for learner in self.learners:
+            learner.total_steps = total_steps(training.settings, steps_per_epoch, epoch_factor(learner.name))
 
     @torch.no_grad()
     def transform(self, batch: Batch) -> Anonymized:
@@ -52,10 +55,10 @@ class EvaluationPhase:
         return self._anonymizer(batch.video, keep_ratio=self._keep_ratio, person=batch.person)
 
     def backward(self, share: Batch, noise: ClipNoise) -> dict[str, Tensor]:
-        """One share of a batch: every recognizer's own loss on the transformed clips."""
+        """One share of a batch: the loss, on the transformed clips, of every recognizer that still learns."""
         anonymized = self.transform(share)
         terms: dict[str, Tensor] = {}
-        for learner in self.learners:
+        for learner in (learner for learner in self.learners if not learner.done):
             read = learner(anonymized.video, anonymized.keep, noise.scoped(learner.name))
             losses = _losses(learner.name, read, share)
             backward(torch.stack(list(losses.values())).sum() * share.weight)
@@ -112,21 +115,12 @@ def evaluate(
     training: Training,
     scoring: Scoring = Scoring(),
 ) -> dict[str, float | str]:
-    """Run phase 3 against a frozen anonymizer in evaluation mode; gives back flat metrics with intervals and floors.
-
-    Attackers that train longer than the action recognizer do so after it, with checkpoints of their own.
-    """
+    """Run phase 3 against a frozen anonymizer in evaluation mode; gives back flat metrics with intervals and floors."""
     _freeze(anonymizer, training)
-    learners: dict[str, Learner] = {}
-    for factor in sorted({1, *map(epoch_factor, attackers)}):
-        players: dict[str, nn.Module] = {ACTION: action_recognizer} if factor == 1 else {}
-        players |= {name: module for name, module in attackers.items() if epoch_factor(name) == factor}
-        part = _prolonged(training, factor)
-        phase = EvaluationPhase(_phase_name(factor), anonymizer, keep_ratio, players, part)
-        phase.train()
-        learners |= {learner.name: learner for learner in phase.learners}
-    readers = Readers(learners[ACTION], [learners[name] for name in attackers], phase.transform)
-    return _test(readers, training, scoring)
+    phase = EvaluationPhase("evaluate", anonymizer, keep_ratio, {ACTION: action_recognizer, **attackers}, training)
+    phase.train()
+    action, *others = phase.learners
+    return _test(Readers(action, others, phase.transform), training, scoring)
 
 
 def evaluate_apart(
@@ -148,19 +142,6 @@ def evaluate_apart(
     action.train()
     attacks.train()
     return _test(Readers(action.learners[0], attacks.learners, attacks.transform), training, scoring)
-
-
-def _phase_name(factor: int) -> str:
-    return "evaluate" if factor == 1 else f"evaluate-{factor}x"
-
-
-def _prolonged(training: Training, factor: int) -> Training:
-    """The same training over `factor` times as many epochs."""
-    if factor == 1:
-        return training
-    own = training.settings
-    settings = replace(own, epochs=factor * own.epochs, max_steps=factor * own.max_steps)
-    return replace(training, settings=settings, store=training.store.part(f"{factor}x"))
 
 
 def _freeze(anonymizer: Anonymizer, training: Training) -> None:

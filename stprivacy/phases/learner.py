@@ -25,6 +25,7 @@ class Learner:
     def __init__(self, name: str, module: nn.Module, settings: PhaseConfig, context: PhaseContext) -> None:
         self.name = name
         self.step = 0
+        self.total_steps = 0  # after which it no longer learns; 0: it learns to the phase's end
         self.held_epochs = 0  # for which the rate stays at its peak
         self.waiting_epochs = 0  # before which it does not learn
         self.module = module.to(context.device).train()
@@ -65,6 +66,11 @@ class Learner:
         """Prepare for `step`; the loop calls it on every worker before the first share of the batch."""
         self.step = step
         self.share_buffers()
+
+    @property
+    def done(self) -> bool:
+        """Whether it has learned to its own end, while others still learn."""
+        return 0 < self.total_steps <= self.step
 
     @property
     def at_rest(self) -> bool:

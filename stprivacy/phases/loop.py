@@ -45,6 +45,12 @@ class Training:
         return self.settings.head_start_epochs * self.data.steps_per_epoch(self.settings.batch_size)
 
 
+def total_steps(settings: PhaseConfig, steps_per_epoch: int, epoch_factor: int = 1) -> int:
+    """How long a phase trains; `epoch_factor`: who trains that many times as long."""
+    steps = settings.epochs * steps_per_epoch
+    return epoch_factor * (min(steps, settings.max_steps) if settings.max_steps else steps)
+
+
 class PhaseLoop:
     """Runs a phase from wherever its newest checkpoint is to its end."""
 
@@ -54,9 +60,8 @@ class PhaseLoop:
         self.context, self.store = training.context, training.store
         self.seed = derived_seed(training.seed, phase.name)
         self.steps_per_epoch = self.data.steps_per_epoch(settings.batch_size)
-        self.total_steps = settings.epochs * self.steps_per_epoch
-        if settings.max_steps:
-            self.total_steps = min(self.total_steps, settings.max_steps)
+        ends = [learner.total_steps for learner in phase.learners if learner.total_steps]
+        self.total_steps = max(ends, default=total_steps(settings, self.steps_per_epoch))
         self._sums: dict[str, float] = {}
         self._counts: dict[str, int] = {}  # learners may take turns, so that some terms are not of every step
         self._last_report: dict[str, float] = {}
@@ -100,7 +105,7 @@ class PhaseLoop:
         moving = [learner for learner in phase.learners if not learner.at_rest]
         terms |= {f"gradient_norm_{x.name}": x.clip_gradient(phase.name, step) for x in moving}
         for learner in moving:
-            learner.update(step, self.total_steps, self.steps_per_epoch)
+            learner.update(step, learner.total_steps or self.total_steps, self.steps_per_epoch)
         for name, value in terms.items():
             self._sums[name] = self._sums.get(name, 0.0) + value.item()
             self._counts[name] = self._counts.get(name, 0) + 1

@@ -117,17 +117,19 @@ class Readers:
     ) -> Predictions:
         """Probabilities for every video of `part` or frame of it, averaged over the views that show it.
 
-        They are the same on all workers. `batch_videos` are transformed at a time.
+        They are the same on all workers. `batch_videos` are transformed at a time. How well videos are recovered is
+        measured on the test part alone.
         """
         for learner in (self.action, *self.attackers):
             # Normalisation layers have followed each worker's own share since the last step.
             learner.share_buffers()
             learner.module.eval()
+        recovering = self._recovering if part == "test" else []
         # A worker without a test video still takes part in the gathering, with no rows.
-        columns = [self._no_rows(data)]
+        columns = [self._no_rows(data, recovering)]
         batches = math.ceil(data.test_size(part) / (context.world_size * batch_videos))
         for step, test in enumerate(data.test_batches(batch_videos, part), start=1):
-            columns.append(self._predict_batch(test, test.batch.to(context.device)))
+            columns.append(self._predict_batch(test, test.batch.to(context.device), recovering))
             context.progress(part, step, batches, len(test.batch.action) * context.world_size)
         whole = [torch.cat(parts).to(context.device) for parts in zip(*columns, strict=True)]
         index, action, action_probabilities, video, privacy, *read = (
@@ -135,7 +137,7 @@ class Readers:
         )
         order, rows = index.argsort(), video.argsort(stable=True)
         attacks = {learner.name: column[rows] for learner, column in zip(self.attackers, read, strict=False)}
-        recovered = {name: column[order] for name, column in zip(self._recovering, read[len(attacks) :], strict=True)}
+        recovered = {name: column[order] for name, column in zip(recovering, read[len(attacks) :], strict=True)}
         return Predictions(action[order], action_probabilities[order], video[rows], privacy[rows], attacks, recovered)
 
     @property
@@ -143,14 +145,14 @@ class Readers:
         """The attackers that recover the video."""
         return [learner.name for learner in self.attackers if isinstance(learner.module, Reconstruction)]
 
-    def _no_rows(self, data: ClipSource) -> list[Tensor]:
+    def _no_rows(self, data: ClipSource, recovering: Sequence[str]) -> list[Tensor]:
         index, actions = torch.zeros(0, dtype=torch.int64), torch.zeros(0, len(data.action_names))
         attributes = torch.zeros(0, len(data.attribute_names))
         return [index, actions if data.multi_label else index, actions, index, attributes, *(
             attributes for _ in self.attackers
-        ), *(torch.zeros(0, 2) for _ in self._recovering)]  # fmt: skip
+        ), *(torch.zeros(0, 2) for _ in recovering)]  # fmt: skip
 
-    def _predict_batch(self, test: TestBatch, batch: Batch) -> list[Tensor]:
+    def _predict_batch(self, test: TestBatch, batch: Batch, recovering: Sequence[str]) -> list[Tensor]:
         anonymized = self.transform(batch)
         several = batch.action.is_floating_point()
         logits = self.action.module(anonymized.video, anonymized.keep).float()
@@ -163,7 +165,8 @@ class Readers:
         for learner in self.attackers:
             read = learner.module(anonymized.video, anonymized.keep)
             if isinstance(read, Reconstructed):
-                recovered.append(_over_views(recovery_quality(read.video, batch.video), test)[0])
+                if learner.name in recovering:
+                    recovered.append(_over_views(recovery_quality(read.video, batch.video), test)[0])
                 read = read.logits
             attacks.append(_over_views(read.float().sigmoid(), test)[0])
         privacy, video = _over_views(batch.privacy, test)

@@ -41,7 +41,7 @@ def evaluation(data: Path, **settings: Any) -> RunConfig:
         data=str(data),
         anonymizer="raw",
         deploy_keep_ratio=1.0,
-        train=replace(TINY.train, epochs=2, checkpoint_every_steps=2),
+        train=replace(TINY.train, epochs=2, checkpoint_every_steps=2, keep_checkpoints=9),
         augment=AugmentConfig(flip_probability=0.0),
         views=TestViewsConfig(clips=2, crops=1),
         **chosen,
@@ -59,7 +59,7 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, d
 def test_every_attacker_is_listed_and_the_chosen_ones_give_the_tables_figures(
     whole: tuple[Path, dict[str, Any], LocalContext],
 ) -> None:
-    _, scores, context = whole
+    _, scores, _ = whole
     for name in ALL:
         for key in ("privacy_cmap", "privacy_f1", "privacy_auc", "privacy_balanced_accuracy", "privacy_ap_face"):
             assert scores[f"{key}_{name}_low"] <= scores[f"{key}_{name}"] + 1e-9
@@ -72,19 +72,28 @@ def test_every_attacker_is_listed_and_the_chosen_ones_give_the_tables_figures(
     assert scores["privacy_cmap"] == pytest.approx(mean)
     assert scores["reconstruction_psnr_low"] <= scores["reconstruction_psnr"] <= scores["reconstruction_psnr_high"]
     assert 0 < scores["reconstruction_ssim"] <= 1
-    assert context.steps["evaluate-2x"][1] == 2 * context.steps["evaluate"][1]
 
 
-@pytest.mark.parametrize("part", ["checkpoints", "checkpoints/2x"])
+def test_one_attacker_trains_twice_as_long_as_all_others(whole: tuple[Path, dict[str, Any], LocalContext]) -> None:
+    _, _, context = whole
+    reports = [set(terms) for _, _, terms in context.reports]
+    first, second = reports[: len(reports) // 2], reports[len(reports) // 2 :]
+    assert len(first) == len(second) == 2  # epochs
+    assert all({"loss_action", "loss_standard", "loss_large"} <= terms for terms in first)
+    assert all({term for term in terms if "loss" in term} == {"loss_large"} for terms in second)
+
+
+@pytest.mark.parametrize("left", [1, 3])
 def test_an_evaluation_killed_at_any_checkpoint_ends_as_the_undisturbed_one(
-    data: Path, tmp_path: Path, whole: tuple[Path, dict[str, Any], LocalContext], part: str
+    data: Path, tmp_path: Path, whole: tuple[Path, dict[str, Any], LocalContext], left: int
 ) -> None:
     folder, scores, _ = whole
     shutil.copytree(folder, tmp_path / "run")
-    newest = max((path for path in (tmp_path / "run" / part).iterdir() if path.name.isdigit()), key=lambda x: x.name)
-    shutil.rmtree(newest)
-    if part == "checkpoints":
-        shutil.rmtree(tmp_path / "run" / "checkpoints/2x")
+    checkpoints = sorted(path for path in (tmp_path / "run" / "checkpoints").iterdir() if path.name.isdigit())
+    # Some attackers have to go on in the one, none but the one that trains longer in the other.
+    assert len(checkpoints) > left
+    for path in checkpoints[left:]:
+        shutil.rmtree(path)
     assert do_run(evaluation(data), tmp_path / "run") == scores
 
 
