@@ -11,8 +11,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # A node that can be reclaimed needs the watcher; a laptop saves an actor.
 LOCAL_SETTINGS = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
-# Read when ray.data is imported, which `import ray` alone does not do.
-QUIET_SETTINGS = {"RAY_DATA_DISABLE_PROGRESS_BARS": "1", "RAY_DATA_LOG_LEVEL": "ERROR"}
+# Read when ray.data is imported, which `import ray` alone does not do. Of Tune's two outputs only the old can be quiet.
+QUIET_SETTINGS = {
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_DATA_LOG_LEVEL": "ERROR",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
 # Where `ray job submit` leaves the runtime environment of the job that it starts.
 JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 

@@ -1,6 +1,7 @@
 """A sweep on simulated nodes, of which one is lost while its trials are at work."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,8 @@ def results(out: Path) -> list[Path]:
 
 def worker_of_a_trial() -> psutil.Process | None:
     """A process in which Ray Train trains or evaluates."""
-    for process in psutil.process_iter(["cmdline"]):
-        if any("RayTrainWorker" in part for part in process.info["cmdline"] or ()):
-            return process
+    for process in psutil.Process().children(recursive=True):  # another Ray may be at work on the same machine
+        with suppress(psutil.NoSuchProcess):
+            if any("RayTrainWorker" in part for part in process.cmdline()):
+                return process
     return None
