@@ -1,9 +1,9 @@
-"""A sweep of twelve trials, and the same one with a worker and the driver killed: how long, and the same front or not.
+"""A sweep of twelve trials with a worker and the driver killed: how long, and the same front as without that or not.
 
 python -m benchmarks.sweep --data DIR --out DIR: three keep ratios by four weights of L_Privacy, two trials at a time.
 The disturbed sweep loses a worker (kill -9) after its first trial and its driver after half of them, and is started
-again by the same command. Target: the disturbed one takes 60 minutes at most on 2 cores, and its result.json equals the
-undisturbed one's, to the byte.
+again by the same command. Then the same is done without disturbance; --no-compare leaves that out. Target: the
+disturbed one takes 60 minutes at most on 2 cores, and its result.json equals the undisturbed one's, to the byte.
 """
 
 import subprocess
@@ -23,38 +23,52 @@ from pipelines.tune.sweep import FRONT_PICTURE
 ROOT = Path(__file__).resolve().parents[1]
 TRIALS, TARGET_MINUTES = 12, 60
 SPACE = ("--keep-ratio", "0.5", "0.7", "0.9", "--lambda-privacy", "0.25", "0.5", "1", "2")
+DISTURBED, UNDISTURBED = "disturbed", "undisturbed"
 POLL_SECONDS = 0.2
 
 
-def main(data: Path, out: Path, deploy_keep_ratios: tuple[float, ...] = (0.6,), recipe: str = "demo") -> None:
-    """Run both and print the table.
+def main(
+    data: Path,
+    out: Path,
+    deploy_keep_ratios: tuple[float, ...] = (0.6,),
+    recipe: str = "demo",
+    compare: bool = True,
+) -> None:
+    """Run them and print the table.
 
     Args:
         data: ingested data set
-        out: folder for both sweeps; what is there is taken as done
+        out: folder for the sweeps; what is there is taken as done
         deploy_keep_ratios: tested without training anew
         recipe: sizes and schedule
+        compare: do the undisturbed one, too
     """
     ratios = [f"{ratio:g}" for ratio in deploy_keep_ratios]
     options = ["--data", str(data.resolve()), "--recipe", recipe, *SPACE, "--deploy-keep-ratios", *ratios]
-    folders = {name: out.resolve() / name for name in ("undisturbed", "disturbed")}
-    minutes = {}
-    for name, folder in folders.items():
-        folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, str(ROOT / "jobs" / "sweep.py"), *options, "--out", str(folder)]
-        start = time.perf_counter()
-        if name == "disturbed":
-            disturb(command, folder)
-        subprocess.run(command, cwd=ROOT, check=True)
-        minutes[name] = (time.perf_counter() - start) / 60
-    same = len({(folder / "result.json").read_bytes() for folder in folders.values()}) == 1
+    names = (DISTURBED, UNDISTURBED) if compare else (DISTURBED,)
+    folders = {name: out.resolve() / name for name in names}
+    minutes = {name: _minutes_of([*options, "--out", str(folder)], folder) for name, folder in folders.items()}
     print(f"\n| sweep of {TRIALS} trials | minutes | target |\n|---|---|---|")
-    print(f"| undisturbed | {minutes['undisturbed']:.1f} | |")
-    print(f"| a worker and the driver killed | {minutes['disturbed']:.1f} | {TARGET_MINUTES} |")
-    print(f"\nresult.json {'is the same' if same else 'DIFFERS'}; pictures: {folders['disturbed'] / FRONT_PICTURE}")
-    print(machine_line("torch", "ray"))
-    if not same:
+    print(f"| a worker and the driver killed | {minutes[DISTURBED]:.1f} | {TARGET_MINUTES} |")
+    if compare:
+        print(f"| undisturbed | {minutes[UNDISTURBED]:.1f} | |")
+    results = {(folder / "result.json").read_bytes() for folder in folders.values()}
+    if compare:
+        print(f"\nresult.json {'is the same' if len(results) == 1 else 'DIFFERS'}")
+    print(f"pictures: {folders[DISTURBED] / FRONT_PICTURE}\n{machine_line('torch', 'ray')}")
+    if len(results) > 1:
         sys.exit("error: the fronts differ")
+
+
+def _minutes_of(options: list[str], folder: Path) -> float:
+    """Run the sweep to its end; the one in the folder "disturbed" is disturbed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, str(ROOT / "jobs" / "sweep.py"), *options]
+    start = time.perf_counter()
+    if folder.name == DISTURBED:
+        disturb(command, folder)
+    subprocess.run(command, cwd=ROOT, check=True)
+    return (time.perf_counter() - start) / 60
 
 
 def disturb(command: list[str], folder: Path) -> None:
