@@ -8,8 +8,8 @@ from pipelines.train.follow import curves_of
 from pipelines.train.runs import CONFIG, METRICS
 from pipelines.tune.trials import Trial
 
-# Differs between trials and says nothing about them; MLflow's charts begin with the parameters that differ.
-_NOT_COMPARED = ("from_run",)
+# Differ between trials and nobody set them; MLflow's charts begin with parameters that differ. front.csv has attackers.
+_NOT_COMPARED = ("from_run", "attacker")
 
 
 class TrialLog:
@@ -62,7 +62,7 @@ class TrialLog:
 
     def _log_results(self, tracked: TrackedRun) -> None:
         own, *others = self._trial.results()
-        tracked.log_result(own)
+        tracked.log_result({name: value for name, value in own.items() if name not in _NOT_COMPARED})
         for ratio, result in zip(self._trial.ratios[1:], others, strict=True):
             numbers = {name: value for name, value in result.items() if isinstance(value, float)}
             tracked.log_result({f"keep_{ratio:g}/{name}": value for name, value in numbers.items()})
