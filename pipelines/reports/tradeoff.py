@@ -21,7 +21,7 @@ PANELS = (
     ("privacy_cmap", "cMAP of the private attributes, %", "{:.1f} %"),
 )
 READING = (
-    "A joined line is one row's front, the share of tubelets kept written at its points. "
+    "A joined line is one row's front, the keep ratio of each stage written at its points. "
     "Fronts are compared, not counts of tubelets."
 )
 _GREY, _BAR_WIDTH = "#555555", 0.9
