@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
 from bad_corpus import write_video
 from launch_fixtures import TINY, FaultyContext, attempts, plan_fault
@@ -146,16 +147,20 @@ def ingest_that_loses_a_node(nodes: Nodes, manifest: Manifest, out: Path) -> dic
     def strike() -> None:
         end = wait_for(lambda: writing_end(pipe), "the task that reads the pipe")
         (partial,) = (out / "videos").glob(f".{held}*.partial")
+        reader = psutil.Process(int(partial.name.split(".")[-2]))
         wait_for(lambda: len(list((out / "videos").glob("[0-9]*.parquet"))) >= 3, "three finished shards")
         found["done_before"] = len(list((out / "videos").glob("[0-9]*.parquet")))
-        raylet = parent_of(int(partial.name.split(".")[-2]))
+        raylet = reader.ppid()
         video.rename(pipe)  # for whoever opens it next
         nodes.lose(lambda node: raylet in pids(node, "raylet"))
+        # It outlives its raylet by a moment, in which the pipe's end would pass for that of a broken video.
+        wait_for(lambda: ended(reader), "the end of the task that reads the pipe")
         os.close(end)
 
     killer = in_background(strike)
     found |= ingested(manifest, out)
     killer.join()
+    wait_for(lambda: nodes.alive() < NODES, "Ray's notice of the loss")  # the work may be done again before that
     return found | {"nodes_left": nodes.alive()}
 
 
@@ -169,9 +174,12 @@ def writing_end(pipe: Path) -> int:
         return 0
 
 
-def parent_of(pid: int) -> int:
-    """The process that started this one."""
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+def ended(process: psutil.Process) -> bool:
+    """Whether it does nothing any more, be it that nobody has asked for its exit status."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def pids(node: Any, kind: str) -> list[int]:

@@ -11,8 +11,8 @@ from sweep_fixtures import TWO, WHERE, tiny_sweep
 from pipelines.tune.space import parse_space
 from pipelines.tune.sweep import run_sweep
 
-TRIALS = 4
-SPACE = parse_space({"lambda_privacy": ("0.5", "1", "2", "4")})
+TRIALS = 3
+SPACE = parse_space({"lambda_privacy": ("0.5", "1", "2")})
 
 
 def sweeps(folder: Path, strike_when: Callable[[Callable[[], int]], Any]) -> dict[str, Any]:

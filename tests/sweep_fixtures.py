@@ -1,5 +1,6 @@
 """A sweep of four tiny trials."""
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,12 @@ class Swept:
     sweep: Sweep
     out: Path
     result: dict[str, Any]
+
+    def lend(self, out: Path) -> Path:
+        """Copy raw and phases 1, which depend on no trial, for another sweep of the same data in `out`."""
+        for name in ("raw", "init"):
+            shutil.copytree(self.out / name, out / name)
+        return out
 
 
 def tiny_recipe() -> Recipe:

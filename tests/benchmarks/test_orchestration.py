@@ -30,6 +30,6 @@ def test_the_table_takes_the_median_of_the_ratios_within_turns() -> None:
     assert table(turns).splitlines() == [
         HEAD,
         "|---|---|---|---|---|",
-        "| init | 10 | 10 | 0.90 | ≥ 0.95 |",
-        "| adversarial | 4 | 3 | 0.75 | ≥ 0.95 |",
+        "| init | 10 | 10 | 0.90 (0.50 to 1.00) | ≥ 0.95 |",
+        "| adversarial | 4 | 3 | 0.75 (0.50 to 1.00) | ≥ 0.95 |",
     ]

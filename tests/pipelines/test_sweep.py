@@ -84,11 +84,12 @@ def test_other_settings_do_not_mix_with_a_sweep(swept: Swept) -> None:
         run_sweep(replace(swept.sweep, seed=1), swept.out, WHERE, TWO)
 
 
-def test_a_trial_that_cannot_be_done_is_told_and_the_others_are_done(ray_cluster: None, tmp_path: Path) -> None:
+def test_a_trial_that_cannot_be_done_is_told_and_the_others_are_done(swept: Swept, tmp_path: Path) -> None:
     exploding = replace(tiny_recipe().adversarial, losses=LossConfig(lambda_action=1.0))
     recipe = replace(tiny_recipe(), adversarial=exploding)
-    sweep = tiny_sweep(tmp_path / "data", parse_space({"lambda_privacy": ("0.5", "1e38")}), recipe)
-    result = run_sweep(sweep, tmp_path / "front", WHERE, TWO)
+    space = parse_space({"keep_ratio": ("0.5",), "lambda_privacy": ("0.5", "1e38")})
+    sweep = replace(swept.sweep, recipe=recipe, space=space, deploy_keep_ratios=())
+    result = run_sweep(sweep, swept.lend(tmp_path / "front"), WHERE, TWO)
     assert [failed["trial"] for failed in result["failed"]] == [1]
     assert "mask_gradient_norm is inf" in result["failed"][0]["reason"]
     assert {point["trial"] for point in result["points"]} == {0}
@@ -96,6 +97,7 @@ def test_a_trial_that_cannot_be_done_is_told_and_the_others_are_done(ray_cluster
 
 def test_a_stopped_trial_stays_stopped(swept: Swept, tmp_path: Path) -> None:
     sweep = replace(swept.sweep, space=parse_space({"keep_ratio": ("0.5",)}), stop_at=(1,))
+    swept.lend(tmp_path)
     record(make_trial(sweep, tmp_path, Planned(0, {"keep_ratio": 0.5})), STOPPED, {"epoch": 1, "reason": "behind"})
     result = run_sweep(sweep, tmp_path, WHERE, TWO)
     assert result["points"] == []
@@ -112,10 +114,10 @@ def test_without_raw_there_is_no_front_and_no_other_trial_is_begun(ray_cluster: 
     assert len(list((tmp_path / "front" / "trials").glob("*"))) < 8
 
 
-def test_optunas_trials_depend_on_how_many_it_is_asked_for_at_a_time(ray_cluster: None, tmp_path: Path) -> None:
-    space = parse_space({"lambda_privacy": ("0.5:2",)})
-    sweep = replace(tiny_sweep(tmp_path / "data", space), search="optuna", num_trials=2)
-    result = run_sweep(sweep, tmp_path / "front", WHERE, TWO)
+def test_optunas_trials_depend_on_how_many_it_is_asked_for_at_a_time(swept: Swept, tmp_path: Path) -> None:
+    space = parse_space({"keep_ratio": ("0.5",), "lambda_privacy": ("0.5:2",)})
+    sweep = replace(swept.sweep, space=space, search="optuna", num_trials=2, deploy_keep_ratios=())
+    result = run_sweep(sweep, swept.lend(tmp_path / "front"), WHERE, TWO)
     assert [point["trial"] for point in result["points"]] == [0, 1]
     with pytest.raises(ValueError, match=r"other settings \(max_concurrent was 2, now 3\)"):
         run_sweep(sweep, tmp_path / "front", WHERE, Concurrency(3))

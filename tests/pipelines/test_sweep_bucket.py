@@ -4,16 +4,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from object_store_fixtures import served_bucket
-from sweep_fixtures import TWO, WHERE, tiny_sweep
+from sweep_fixtures import TWO, WHERE, Swept
 
 from pipelines.tune.space import parse_space
 from pipelines.tune.sweep import run_sweep
 from stprivacy.storage import location
 
 
-def test_a_sweep_in_a_bucket_finds_what_a_local_one_does(ray_cluster: None, tmp_path: Path) -> None:
-    sweep = tiny_sweep(tmp_path / "data", parse_space({"lambda_privacy": ("0.5",)}))
-    local = run_sweep(sweep, tmp_path / "front", WHERE, TWO)
+def test_a_sweep_in_a_bucket_finds_what_a_local_one_does(swept: Swept, tmp_path: Path) -> None:
+    space = parse_space({"keep_ratio": ("0.5",), "lambda_privacy": ("0.5",)})
+    sweep = replace(swept.sweep, space=space, deploy_keep_ratios=())
+    local = run_sweep(sweep, swept.lend(tmp_path / "front"), WHERE, TWO)
     with served_bucket() as bucket:
         out = location(f"{bucket}/front")
         where = replace(WHERE, tracking_uri=f"sqlite:///{tmp_path / 'remote.db'}")
