@@ -1,5 +1,6 @@
 """Folders and files on command lines: local paths, or URIs of object stores, which `Path` would mangle."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -15,23 +16,15 @@ def _local(text: str) -> Path:
     return Path(text)
 
 
-Location = Annotated[
-    Path,
-    PrimitiveConstructorSpec(
+def _spec(metavar: str, parse: Callable[[str], Path]) -> PrimitiveConstructorSpec[Path]:
+    return PrimitiveConstructorSpec(
         nargs=1,
-        metavar="PATH|URI",
-        instance_from_str=lambda given: location(given[0]),
+        metavar=metavar,
+        instance_from_str=lambda given: parse(given[0]),
         is_instance=lambda value: isinstance(value, Path | UPath),
         str_from_instance=lambda path: [str(path)],
-    ),
-]
-LocalFolder = Annotated[
-    Path,
-    PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="PATH",
-        instance_from_str=lambda given: _local(given[0]),
-        is_instance=lambda value: isinstance(value, Path),
-        str_from_instance=lambda path: [str(path)],
-    ),
-]
+    )
+
+
+Location = Annotated[Path, _spec("PATH|URI", location)]
+LocalFolder = Annotated[Path, _spec("PATH", _local)]

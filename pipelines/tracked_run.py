@@ -42,6 +42,13 @@ _VALUE_CHARACTERS = 5000
 _NOT_IN_A_KEY = re.compile(r"[^\w\-. /]", re.ASCII)
 
 
+def status_after(raised: type[BaseException] | None) -> Status:
+    """What MLflow calls a run that ended so: by an error, by an interruption, or well."""
+    if raised is None:
+        return "FINISHED"
+    return "FAILED" if issubclass(raised, Exception) else "KILLED"
+
+
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Nested settings as flat `outer.inner` keys and text values, the `TOP_LEVEL_PARAMETERS` also on top.
 
@@ -101,10 +108,7 @@ class TrackedRun:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self.finish("FINISHED")
-        else:
-            self.finish("FAILED" if issubclass(kind, Exception) else "KILLED")
+        self.finish(status_after(kind))
 
     @property
     def waiting(self) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from pipelines.history import read_history
 from pipelines.progress import Progress, Task
+from pipelines.tracked_run import status_after
 from pipelines.tracking import TrackedRun, Tracker
 from pipelines.train.runs import CONFIG, MESSAGES, METRICS, PROGRESS, RESULT, RunRequest, read_json
 
@@ -36,7 +37,7 @@ class Follower:
         if kind is None:
             self.look()
         elif self._tracked and not self._closed:
-            self._tracked.finish("FAILED" if issubclass(kind, Exception) else "KILLED")
+            self._tracked.finish(status_after(kind))
 
     def look(self) -> None:
         """Show what is new in the run folder and send new metrics on."""

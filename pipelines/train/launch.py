@@ -43,8 +43,7 @@ def launch(
         PhaseError: a run failed for a reason that trying again does not remove, or workers were lost too often.
     """
     identity = claim_all(runs)
-    unfinished = [run for run in runs if not run.finished]
-    groups = independent_runs(unfinished) if parallel > 1 else [unfinished] if unfinished else []
+    groups = _unfinished_groups(runs, parallel)
     with ExitStack() as stack:
         if tracker and runs:
             stack.enter_context(tracker.pipeline(parent or str(whole_location(runs[0].folder).parent), progress.say))
@@ -65,6 +64,12 @@ def independent_runs(runs: Sequence[RunRequest]) -> list[list[RunRequest]]:
         part.append(run)
         parts[str(run.folder)] = part
     return [part for folder, part in parts.items() if str(part[0].folder) == folder]
+
+
+def _unfinished_groups(runs: Sequence[RunRequest], parallel: int) -> list[list[RunRequest]]:
+    """What is left to do: one group, or as many as may be at work beside each other."""
+    unfinished = [run for run in runs if not run.finished]
+    return independent_runs(unfinished) if parallel > 1 else [unfinished] if unfinished else []
 
 
 def _follow(fits: Sequence[Fit], parallel: int, followers: Sequence[Follower], progress: Progress) -> None:

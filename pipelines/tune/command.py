@@ -1,6 +1,7 @@
 """Search the trade-off of action against privacy: trials over the paper's parameters, and the front that they give."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +32,46 @@ def sweep_command() -> None:
         sys.exit(f"error: trials {names} failed: {result['failed'][0]['reason']}; delete their folders to try again")
 
 
+@dataclass(frozen=True)
+class SpaceOptions:
+    """Values to choose from, or, in a random search and with optuna, a range LOW:HIGH.
+
+    Args:
+        keep_ratio: alpha, the share of tubelets that each stage keeps
+        lambda_action: weight of L_Action in Eq 13
+        lambda_privacy: weight of L_Privacy in Eq 13
+        tubelet_frames: frames of a tubelet
+    """
+
+    keep_ratio: tuple[str, ...] = ("0.5", "0.7", "0.9")
+    lambda_action: tuple[str, ...] = ("0.5",)
+    lambda_privacy: tuple[str, ...] = ("0.25", "0.5", "1")
+    tubelet_frames: tuple[str, ...] = ("2",)
+
+
+@dataclass(frozen=True)
+class TestOptions:
+    """How trials are tested.
+
+    Args:
+        deploy_keep_ratios: every finished trial is tested at these, too, without being trained again (Section 4.6)
+        attackers: recognizers of private attributes
+        validation_share: part of the training videos that decides which attacker counts for which attribute
+    """
+
+    deploy_keep_ratios: tuple[float, ...] = ()
+    attackers: tuple[str, ...] = _ATTACKERS
+    validation_share: float = 0.15
+
+
 def _sweep(
     data: Location,
     out: Location,
     search: SearchName = "grid",
     num_trials: int = 0,
     max_concurrent: int = 2,
-    keep_ratio: tuple[str, ...] = ("0.5", "0.7", "0.9"),
-    lambda_action: tuple[str, ...] = ("0.5",),
-    lambda_privacy: tuple[str, ...] = ("0.25", "0.5", "1"),
-    tubelet_frames: tuple[str, ...] = ("2",),
-    deploy_keep_ratios: tuple[float, ...] = (),
-    attackers: tuple[str, ...] = _ATTACKERS,
-    validation_share: float = 0.15,
+    space: tyro.conf.OmitArgPrefixes[SpaceOptions] = SpaceOptions(),
+    tests: tyro.conf.OmitArgPrefixes[TestOptions] = TestOptions(),
     recipe: str = "demo",
     seed: int = 0,
     stop_at: tuple[int, ...] = (),
@@ -51,47 +79,24 @@ def _sweep(
 ) -> tuple[dict[str, Any], Path]:
     """Run what is missing of a sweep; an interrupted one goes on, and no finished trial is run again.
 
-    Each parameter takes values to choose from, or, in a random search and with optuna, a range LOW:HIGH.
-
     Args:
         data: ingested data set that trials are trained and tested on
         out: folder of the sweep
         search: all combinations, random ones, or optuna's (multi-objective: top-1 up, cMAP and F1 down)
         num_trials: how many; of a grid 0 for all
         max_concurrent: trials at a time, each on --workers of its own
-        keep_ratio: alpha, the share of tubelets that each stage keeps
-        lambda_action: weight of L_Action in Eq 13
-        lambda_privacy: weight of L_Privacy in Eq 13
-        tubelet_frames: frames of a tubelet
-        deploy_keep_ratios: every finished trial is tested at these, too, without being trained again (Section 4.6)
-        attackers: recognizers of private attributes
-        validation_share: part of the training videos that decides which attacker counts for which attribute
+        space: what is searched
+        tests: how trials are tested
         recipe: sizes and schedule; jobs/adv.py --list prints them
         seed: of the search and of every trial
         stop_at: epochs of phase 2 after which a trial ends if half of the others read the action better and privacy
             worse, both; none by default
         where: what it runs on
     """
-    given = {
-        "keep_ratio": keep_ratio,
-        "lambda_action": lambda_action,
-        "lambda_privacy": lambda_privacy,
-        "tubelet_frames": tubelet_frames,
-    }
     if recipe not in RECIPES:
         raise ValueError(f"unknown recipe {recipe}; jobs/adv.py --list prints them")
-    sweep = Sweep(
-        location(ingested_folder(data)),
-        RECIPES[recipe](),
-        parse_space(given),
-        search,
-        num_trials,
-        deploy_keep_ratios,
-        attackers,
-        validation_share,
-        seed,
-        stop_at,
-    )
+    folder, searched, tested = location(ingested_folder(data)), parse_space(vars(space)), vars(tests)
+    sweep = Sweep(folder, RECIPES[recipe](), searched, search, num_trials, seed=seed, stop_at=stop_at, **tested)
     out = checked_location(out)
     return run_sweep(sweep, out, where, Concurrency(max_concurrent)), out
 

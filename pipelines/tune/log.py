@@ -15,7 +15,7 @@ _NOT_COMPARED = ("from_run", "attacker")
 class TrialLog:
     """Carries a trial's folder over to its MLflow run; `look` as often as wanted.
 
-    Its scores stand under their own names, those at the n-th other keep ratio under `keep_RATIO/`; what the phases
+    Its scores stand under their own names, those at another keep ratio under `keep_RATIO/`; what the phases
     reported stands under the phase's name.
     """
 
