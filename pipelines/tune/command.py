@@ -85,7 +85,7 @@ def _sweep(
         search: all combinations, random ones, or optuna's (multi-objective: top-1 up, cMAP and F1 down)
         num_trials: how many; of a grid 0 for all
         max_concurrent: trials at a time, each on --workers of its own
-        space: what is searched
+        space: values to choose from, or, in a random search and with optuna, a range LOW:HIGH
         tests: how trials are tested
         recipe: sizes and schedule; jobs/adv.py --list prints them
         seed: of the search and of every trial
