@@ -66,6 +66,33 @@ def claim_size(path: Path, width: int, height: int) -> Path:
     return path
 
 
+def write_untimed(path: Path, keeps_stamps: bool = False) -> Path:
+    """A Flash video of 0 frames a second and no duration, all its frames at time 0 unless it keeps their stamps."""
+    content = bytearray(write_video(path, codec="flv").read_bytes())
+    for key in (b"framerate", b"duration"):
+        value = content.find(key) + len(key) + 1
+        content[value : value + 8] = bytes(8)
+    tag = 13
+    while not keeps_stamps and tag < len(content):
+        content[tag + 4 : tag + 8] = bytes(4)
+        tag += 11 + int.from_bytes(content[tag + 1 : tag + 4], "big") + 4
+    path.write_bytes(content)
+    return path
+
+
+def write_many_streams(path: Path, streams: int = 100) -> Path:
+    """A Matroska file of one video stream and subtitles in ever so many languages."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("mpeg4", rate=12)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        subtitles = [container.add_stream("ass") for _ in range(streams - 1)]
+        for subtitle in subtitles:
+            subtitle.codec_context.subtitle_header = b"[Script Info]\n"
+        container.mux(video.encode(av.VideoFrame(64, 48)))
+        container.mux(video.encode())
+    return path
+
+
 @dataclass(frozen=True)
 class BadFile:
     """A file of the corpus, and the error code with which it must be refused."""
@@ -81,6 +108,7 @@ def write_bad_corpus(folder: Path) -> list[BadFile]:
     matroska = write_video(folder / "whole.mkv", frames=24).read_bytes()
     noise = np.random.default_rng(0).bytes(20_000)
     m3u8 = b"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\ntarget.mp4\n#EXT-X-ENDLIST\n"
+    playlist_of_urls = m3u8.replace(b"target.mp4", b"http://127.0.0.1:9/target.mp4")
     contents = {
         BadFile("empty.mp4", "empty"): b"",
         BadFile("noise.mp4", "unreadable"): noise,
@@ -90,13 +118,21 @@ def write_bad_corpus(folder: Path) -> list[BadFile]:
         BadFile("no_index.mp4", "truncated"): target.read_bytes()[:600],
         BadFile("list.m3u8", "not-allowed-format"): m3u8,
         BadFile("list.mp4", "unreadable"): m3u8,
+        BadFile("urls.m3u8", "not-allowed-format"): playlist_of_urls,
+        BadFile("urls.mp4", "unreadable"): playlist_of_urls,
         BadFile("list.ffconcat", "not-allowed-format"): b"ffconcat version 1.0\nfile target.mp4\n",
         BadFile("concat.mp4", "not-allowed-format"): b"ffconcat version 1.0\nfile target.mp4\n",
     }
     for bad, content in contents.items():
         (folder / bad.name).write_bytes(content)
     write_sound(folder / "sound.mp4")
+    write_many_streams(folder / "streams.mkv")
     claim_size(write_video(folder / "huge.avi", frames=2, codec="mjpeg"), 16384, 16384)
     for extra in ("whole.mp4", "whole.mkv"):
         (folder / extra).unlink()
-    return [*contents, BadFile("sound.mp4", "no-video-stream"), BadFile("huge.avi", "too-large")]
+    return [
+        *contents,
+        BadFile("sound.mp4", "no-video-stream"),
+        BadFile("streams.mkv", "too-many-streams"),
+        BadFile("huge.avi", "too-large"),
+    ]

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 import pyarrow as pa
 
-from stprivacy.video import VideoLimits
+from stprivacy.decoding import VideoLimits
 
 FORMAT_VERSION = 2
 DetectorName = Literal["none", "hog", "torchvision"]

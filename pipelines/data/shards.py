@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 from pipelines.data.detectors import make_detector
 from pipelines.data.manifest import Manifest, VideoEntry
 from pipelines.data.schema import FORMAT_VERSION, QUARANTINE_SCHEMA, VIDEO_SCHEMA, IngestSettings
+from stprivacy.decoding import VideoError
 from stprivacy.durable import sync_folder
 from stprivacy.storage import is_remote, is_uri, local_copy, local_draft, location, object_state
-from stprivacy.video import VideoError, VideoFrames, read_video
+from stprivacy.video import VideoFrames, read_video
 
 VIDEOS, QUARANTINE = "videos", "quarantine"
 SHARD_NAME = re.compile(r"\d{5,}-[0-9a-f]{16}\.parquet")

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bad_corpus import write_bad_corpus, write_video
+from bad_corpus import claim_size, write_bad_corpus, write_video
 
-from stprivacy.video import VideoError, VideoFrames, VideoLimits, read_video
+from stprivacy.decoding import VideoError, VideoLimits
+from stprivacy.video import VideoFrames, read_video
 
 CLIPS = Path(__file__).resolve().parents[3] / "shared" / "reference" / "clips"
 needs_clips = pytest.mark.skipif(not CLIPS.is_dir(), reason=f"the real clips are not at {CLIPS}")
@@ -91,6 +92,14 @@ def test_refuses_every_bad_file_in_words(tmp_path: Path) -> None:
             read(tmp_path / bad.name)
         assert (bad.name, caught.value.error) == (bad.name, bad.error)
         assert len(str(caught.value).split()) >= 3
+
+
+def test_a_file_that_is_too_large_is_so_however_often_it_is_read(tmp_path: Path) -> None:
+    path = claim_size(write_video(tmp_path / "a.avi", frames=2, codec="mjpeg"), 16384, 16384)
+    for _ in range(3):
+        with pytest.raises(VideoError, match="16384x16384") as caught:
+            read(path)
+        assert caught.value.error == "too-large"
 
 
 def test_a_playlist_cannot_be_followed_even_when_its_target_is_fine(tmp_path: Path) -> None:

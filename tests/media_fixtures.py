@@ -1,0 +1,89 @@
+"""Source videos with chosen times, codecs and shapes, and what a container tells of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+QUIET = {
+    "libx265": {"x265-params": "log-level=none:pools=1:frame-threads=1"},
+    "libsvtav1": {"preset": "12", "svtav1-params": "lp=1"},
+    "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8"},
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """How a source is made: frame n is shown at times[n] ticks of time_base; size is (width, height)."""
+
+    codec: str = "libx264"
+    times: Sequence[int] = range(0, 12)
+    time_base: Fraction = Fraction(1, 25)
+    size: tuple[int, int] = (64, 48)
+    rate: Fraction = Fraction(25)
+    pixel_format: str = "yuv420p"
+    sample_aspect: Fraction | None = None
+    rotation: float = 0
+    container_options: Mapping[str, str] | None = None
+
+
+def write_source(path: Path, source: Source) -> Path:
+    """A video whose frames brighten from 30 to 220 with their number, their upper left quarter green."""
+    options = dict(source.container_options or {"video_track_timescale": "90000"} if path.suffix == ".mp4" else {})
+    with av.open(str(path), "w", options=options) as container:
+        stream = container.add_stream(
+            source.codec, rate=source.rate, options={"threads": "1"} | QUIET.get(source.codec, {})
+        )
+        stream.width, stream.height = source.size
+        stream.pix_fmt = source.pixel_format
+        stream.codec_context.time_base = source.time_base
+        if source.sample_aspect:
+            stream.codec_context.sample_aspect_ratio = source.sample_aspect
+        if source.rotation:
+            stream.set_display_rotation(source.rotation)
+        for number, ticks in enumerate(source.times):
+            frame = av.VideoFrame.from_ndarray(picture(number, len(source.times), source.size))
+            frame = frame.reformat(format=source.pixel_format)
+            frame.pts, frame.time_base = ticks, source.time_base
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def picture(number: int, count: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Frame `number` [h w 3] of `count`: grey, brighter with its number, its upper left quarter green."""
+    width, height = size
+    image = np.full((height, width, 3), brightness(number, count), np.uint8)
+    image[: height // 2, : width // 2] = (0, 255, 0)
+    return image
+
+
+def brightness(number: int, count: int) -> int:
+    """The grey of a frame, 30 to 220."""
+    return 30 + 190 * number // max(count - 1, 1)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a container tells of its first video stream, in seconds since its first frame: as ffprobe would."""
+
+    times: list[Fraction]
+    stream_seconds: Fraction | None
+    container_seconds: Fraction
+    start_seconds: Fraction
+
+
+def told(path: Path) -> Told:
+    """Every frame's time, decoded, and the durations in the headers."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        assert stream.time_base is not None
+        stamps = [frame.pts * stream.time_base for frame in container.decode(stream) if frame.pts is not None]
+        seconds = stream.duration * stream.time_base if stream.duration else None
+        whole = Fraction(container.duration or 0, av.time_base)
+    return Told([stamp - stamps[0] for stamp in stamps], seconds, whole, stamps[0])
