@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-SAMPLE_SECONDS = 0.2
+SAMPLE_SECONDS, END_SECONDS = 0.2, 30.0
 _LIMITING = ("OMP_NUM_THREADS", "RAY_ADDRESS")  # would hold a command's threads back, or send its work elsewhere
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -24,13 +24,13 @@ class Watched:
     peak_mib: float
 
 
-def timed(command: Sequence[str], log: Path) -> float:
+def timed(command: Sequence[str], log: Path, end_seconds: float = END_SECONDS) -> float:
     """Wall seconds from the start of a command to its exit; what it says goes to the file `log`.
 
-    Raises: RuntimeError: it fails, or leaves processes behind.
+    Raises: RuntimeError: it fails, or has processes that outlive it by more than end_seconds; they are killed.
     """
     started = time.perf_counter()
-    with _started(command, log) as process:
+    with _started(command, log, end_seconds) as process:
         process.wait()
         return time.perf_counter() - started
 
@@ -43,7 +43,7 @@ def watched(command: Sequence[str], log: Path) -> Watched:
     """
     peak_bytes, started = 0, time.perf_counter()
     others = _children()
-    with _started(command, log) as process:
+    with _started(command, log, END_SECONDS) as process:
         while process.poll() is None:
             peak_bytes = max(peak_bytes, sum(map(_pss_bytes, _descendants(others))))
             with suppress(subprocess.TimeoutExpired):
@@ -52,14 +52,17 @@ def watched(command: Sequence[str], log: Path) -> Watched:
 
 
 @contextmanager
-def _started(command: Sequence[str], log: Path, end_seconds: float = 30.0) -> Iterator["subprocess.Popen[bytes]"]:
-    """The command as it runs; at the end it must have succeeded, and within end_seconds all its processes be gone."""
+def _started(command: Sequence[str], log: Path, end_seconds: float) -> Iterator["subprocess.Popen[bytes]"]:
+    """The command as it runs; at the end it must have succeeded, and soon all its processes be gone."""
     environment = {name: value for name, value in os.environ.items() if name not in _LIMITING}
     others = _children()
     with _adopting_orphans(), log.open("wb") as output:
         with subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment) as process:
             yield process
         _, left = psutil.wait_procs(list(_descendants(others)), timeout=end_seconds)
+        for late in left:
+            late.kill()
+        psutil.wait_procs(left)
     if process.returncode:
         last_words = log.read_text(errors="replace")[-2000:]
         raise RuntimeError(f"{' '.join(command)}: exit status {process.returncode}; {log} ends: {last_words}")

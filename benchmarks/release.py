@@ -232,7 +232,7 @@ def main(
     """
     folder = out.resolve()
     run = write_run(folder / "run")
-    for length in filter(None, (1, MINUTE, seconds, long_seconds)):
+    for length in (1, MINUTE, seconds, long_seconds or MINUTE):
         video_of(folder, length)
     tools = {ratio: our_tool(run, ratio, workers) for ratio in keep_ratios}
     minutes = {tool.name: measured(watched, tool, folder, MINUTE) for tool in tools.values()}

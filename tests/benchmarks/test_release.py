@@ -29,7 +29,7 @@ from pipelines.runs import load_anonymizer, read_config
 from stprivacy.models.anonymizer import STPrivacy
 
 MIB = 1 << 20
-HOLD = f"held = bytearray(b'1' * (64 * {MIB}))"
+HOLD = f"held = bytearray(64 * {MIB})"
 # The command holds 64 MiB, and so does a grandchild in a session of its own, whose parent has ended.
 HOLDING = f"""
 import os, time
