@@ -37,7 +37,6 @@ STRIDE = 2
 HEAD = (
     "| whole process | source frames | seconds | of which start-up | source frames/s | to deface | target | peak MiB |"
 )
-MEMORY_HEAD = "| whole process | source frames | seconds | start-up | source frames/s | to deface | target | peak MiB |"
 MEMORY_HEAD = "| video | peak MiB | ratio | target |"
 BACKENDS = ("opencv", "onnxrt")
 # All of what deface 1.5.0 needs, as pip chose it in 2026-11; OpenCV's headless build is the same code without windows.

@@ -1,5 +1,6 @@
 """STPrivacy: sparsification blocks that abandon tubelets, an anonymization block that rewrites the rest."""
 
+from dataclasses import dataclass, replace
 from itertools import repeat
 
 import torch
@@ -13,6 +14,31 @@ from stprivacy.models.sparsifier import RetainPredictor, gumbel_keep, select_tok
 from stprivacy.models.transformer import Layer, branch_scales, initialise, run_layers
 from stprivacy.noise import Noise
 from stprivacy.tubelets import from_tubelets, to_tubelets
+
+
+@dataclass(frozen=True)
+class Survivors:
+    """Tokens that are left in evaluation: x [b k d], each one's temporal slot [b k] and place in the clip [b k]."""
+
+    x: Tensor
+    slots: Tensor
+    places: Tensor
+
+    def choose(self, chosen: Tensor) -> "Survivors":
+        """Those at the indices [b c] into k; the others are abandoned."""
+        x = self.x.gather(1, chosen.unsqueeze(-1).expand(-1, -1, self.x.shape[-1]))
+        return Survivors(x, self.slots.gather(1, chosen), self.places.gather(1, chosen))
+
+    def keep(self, grid: tuple[int, int, int]) -> Tensor:
+        """The keep mask [b l n] of a clip of this grid (L, rows, columns)."""
+        keep = self.x.new_zeros(len(self.x), grid[0] * grid[1] * grid[2]).scatter_(1, self.places, 1.0)
+        return rearrange(keep, "b (l n) -> b l n", l=grid[0])
+
+
+def _all_tokens(x: Tensor, grid: tuple[int, int, int]) -> Survivors:
+    batch, tokens, _ = x.shape
+    places = torch.arange(tokens, device=x.device).expand(batch, -1)
+    return Survivors(x, slots_of(grid, batch, x.device), places)
 
 
 class STPrivacy(nn.Module):
@@ -96,26 +122,44 @@ class STPrivacy(nn.Module):
     def _eval(
         self, x: Tensor, raw_video: Tensor, grid: tuple[int, int, int], ratio: float
     ) -> tuple[Anonymized, Tensor, Tensor]:
-        batch, tokens, _ = x.shape
-        slots = slots_of(grid, batch, x.device)
-        places = torch.arange(tokens, device=x.device).expand(batch, -1)
-        per_slot = self.config.select == "slot"
+        survivors = _all_tokens(x, grid)
         stage_keeps = []
-        for stage, (layers, predictor) in enumerate(zip(self.stages, self.predictors, strict=True), start=1):
-            x = run_layers(layers, x, None, repeat(None))
-            log_z = predictor(x, x.new_ones(x.shape[:2]), slots, grid[0])
-            count = stage_count(tokens // grid[0] if per_slot else tokens, ratio, stage)
-            chosen = select_tokens(log_z, grid[0], count, self.config.select)
-            x = x.gather(1, chosen.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
-            slots, places = slots.gather(1, chosen), places.gather(1, chosen)
-            keep = x.new_zeros(batch, tokens).scatter_(1, places, 1.0)
-            stage_keeps.append(rearrange(keep, "b (l n) -> b l n", l=grid[0]))
-        x = self.norm(run_layers(self.anonymization, x, None, repeat(None)))
-        values = self._values(x, raw_video, places)
-        canvas = values.new_zeros(batch, tokens, values.shape[-1])
-        canvas = canvas.scatter(1, places.unsqueeze(-1).expand_as(values), values)
-        video = self._to_video(canvas, grid, keep)
+        for stage in range(1, len(self.stages) + 1):
+            survivors, log_z = self.score(survivors, stage, grid)
+            count = self.count(grid, ratio, stage)
+            survivors = survivors.choose(select_tokens(log_z, grid[0], count, self.config.select))
+            stage_keeps.append(survivors.keep(grid))
+        video, x = self.write(survivors, raw_video, grid)
         return Anonymized(video, stage_keeps[-1], tuple(stage_keeps)), x, x.new_ones(x.shape[:2])
+
+    def survivors(self, video: Tensor) -> "Survivors":
+        """All tokens of a video [b 3 t h w], before any stage: evaluation begins so.
+
+        Who chooses the survivors of each stage otherwise than `forward` does calls `score` and `Survivors.choose` for
+        one stage after another, then `write`.
+        """
+        grid = grid_of(video, self.config.clip)
+        return _all_tokens(self.embedding(video) + self.position(grid), grid)
+
+    def score(self, survivors: "Survivors", stage: int, grid: tuple[int, int, int]) -> tuple["Survivors", Tensor]:
+        """What is left before stage 1, 2, ... after that stage's layers, and log z [b k 2] of keeping it (Eq 5)."""
+        x = run_layers(self.stages[stage - 1], survivors.x, None, repeat(None))
+        log_z = self.predictors[stage - 1](x, x.new_ones(x.shape[:2]), survivors.slots, grid[0])
+        return replace(survivors, x=x), log_z
+
+    def count(self, grid: tuple[int, int, int], ratio: float, stage: int) -> int:
+        """How many tokens stage 1, 2, ... leaves, of each temporal slot or, where `select` is global, of the clip."""
+        slots, rows, columns = grid
+        tokens = rows * columns if self.config.select == "slot" else slots * rows * columns
+        return stage_count(tokens, ratio, stage)
+
+    def write(self, survivors: "Survivors", raw_video: Tensor, grid: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+        """The video [b 3 t h w] that the last survivors give, 0 elsewhere, and their tokens [b k d]."""
+        x = self.norm(run_layers(self.anonymization, survivors.x, None, repeat(None)))
+        values = self._values(x, raw_video, survivors.places)
+        canvas = values.new_zeros(len(x), grid[0] * grid[1] * grid[2], values.shape[-1])
+        canvas = canvas.scatter(1, survivors.places.unsqueeze(-1).expand_as(values), values)
+        return self._to_video(canvas, grid, survivors.keep(grid).flatten(1)), x
 
     def _values(self, x: Tensor, raw_video: Tensor, places: Tensor) -> Tensor:
         """What is written into the tubelets at `places` [b k]: Eq 11 of their tokens x [b k d], or the raw values."""

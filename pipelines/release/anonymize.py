@@ -1,0 +1,176 @@
+"""Raw videos in, anonymised videos out, through Ray Data: resumable, and every file accounted for."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+from numpy.typing import NDArray
+
+from pipelines.release.inputs import Order
+from pipelines.release.ledger import ReleaseLedger
+from pipelines.release.settings import Crew, ReleaseSettings, claim, provenance_of
+from pipelines.release.sidecar import is_done
+from pipelines.release.video import PARTIAL_SUFFIX, Destination
+from pipelines.release.work import Outcome, release_videos
+from stprivacy.deployed import Deployed
+from stprivacy.storage import is_remote, whole_location
+from stprivacy.trained import Trained
+
+_TASK_VIDEOS = 8  # files that a worker takes at a time
+_MOST_THREADS = 4  # of a worker, where there are fewer videos than CPUs
+_POLL_SECONDS = 1.0
+_RETRIES = 3  # of files whose worker has died
+
+
+def anonymize(
+    trained: Trained,
+    orders: Sequence[Order],
+    out: Path,
+    settings: ReleaseSettings,
+    *,
+    crew: Crew = Crew(),
+    previews: Path | None = None,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> ReleaseLedger:
+    """Release files into `out`, or finish what an interrupted call began. Needs a connected Ray.
+
+    Args:
+        trained: the network
+        orders: files and names
+        out: folder, made if needed
+        settings: how; `stride` must be given
+        crew: what it runs on
+        previews: local folder for side-by-side videos, which contain raw frames; by default none are made
+        progress: called with the number of files that are done or failed, and of source frames read in this call
+
+    Raises:
+        ValueError: `out` holds something else, or was begun otherwise.
+        ray.exceptions.RayError: a worker died more often than it is started again.
+    """
+    settings = replace(settings, keep_ratio=settings.keep_ratio or trained.model.config.keep_ratio)
+    Deployed(trained.model, settings.keep_ratio, settings.mask)  # raises where the two do not fit
+    provenance = provenance_of(trained, settings)
+    claim(out, provenance)
+    _remove_partials(out)
+    missing = [order for order in orders if not is_done(order.path, out, order.name)]
+    begun, before = time.monotonic(), len(orders) - len(missing)
+    progress(before, 0)
+    destination = Destination(whole_location(out), provenance, settings, previews and previews.resolve())
+    outcomes, frames = _release(trained, missing, destination, crew, lambda done, read: progress(before + done, read))
+    failures = tuple(sorted((one for one in outcomes if one.error), key=lambda one: one.shown))
+    assert len(outcomes) == len(missing), f"{len(missing)} files in, {len(outcomes)} accounted for"
+    return ReleaseLedger(len(orders), before, failures, time.monotonic() - begun, frames)
+
+
+def _remove_partials(out: Path) -> None:
+    """What killed workers left half-written. An object store has only whole files."""
+    if not is_remote(out):
+        for path in out.rglob(f".*{PARTIAL_SUFFIX}"):
+            path.unlink()
+
+
+def _release(
+    trained: Trained,
+    orders: Sequence[Order],
+    destination: Destination,
+    crew: Crew,
+    progress: Callable[[int, int], None],
+) -> tuple[list[Outcome], int]:
+    if not orders:
+        return [], 0
+    workers, resources = _resources(crew, len(orders))
+    board = ray.remote(num_cpus=0)(_Board).remote()
+    size = min(_TASK_VIDEOS, -(-len(orders) // workers))
+    items = [asdict(order) for order in orders]
+    dataset = ray.data.from_items(items, override_num_blocks=-(-len(items) // size)).map_batches(
+        _Worker,
+        fn_constructor_args=(ray.put(trained.model), destination, board, resources["num_cpus"]),
+        batch_size=size,
+        compute=ray.data.ActorPoolStrategy(size=workers),
+        max_restarts=_RETRIES,
+        max_task_retries=_RETRIES,
+        **resources,
+    )
+    with _Watch(board, progress) as watch:
+        outcomes = [Outcome(**row) for row in dataset.iter_rows()]
+    return outcomes, watch.frames
+
+
+def _resources(crew: Crew, videos: int) -> tuple[int, dict[str, Any]]:
+    """Workers, and the CPUs and GPUs of each: few videos get several threads each."""
+    local = not os.environ.get("RAY_ADDRESS")
+    total: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    # An embedded Ray is told of more CPUs than there are.
+    cpus = int(min(total.get("CPU", 1), os.cpu_count() or 1) if local else total.get("CPU", 1))
+    if crew.use_gpu and not total.get("GPU"):
+        raise ValueError("--use-gpu: no GPU is known to Ray; leave it out to run on CPUs")
+    at_most = crew.workers or int(total["GPU"] if crew.use_gpu else cpus)
+    workers = max(min(at_most, videos), 1)
+    threads = max(min(cpus // workers, _MOST_THREADS), 1)
+    return workers, {"num_cpus": threads} | ({"num_gpus": 1} if crew.use_gpu else {})
+
+
+class _Worker:
+    """One process with the network, for as long as there are videos."""
+
+    def __init__(self, model: Any, destination: Destination, board: Any, threads: int) -> None:
+        torch.set_num_threads(threads)
+        network = ray.get(model).to("cuda" if ray.get_gpu_ids() else "cpu")
+        settings = destination.settings
+        self._deployed = Deployed(network, settings.keep_ratio, settings.mask)
+        self._destination, self._board = destination, board
+
+    def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        orders = [Order(*row) for row in zip(batch["path"], batch["shown"], batch["name"], strict=True)]
+        # A worker in this one's place has died: what it had finished is done.
+        done = [order for order in orders if is_done(order.path, self._destination.out, order.name)]
+        todo = [order for order in orders if order not in done]
+        outcomes = [Outcome(order.shown) for order in done]
+        self._board.add.remote(0, len(done))
+        outcomes += release_videos(todo, self._deployed, self._destination, self._board.add.remote)
+        return {name: np.array([getattr(one, name) for one in outcomes]) for name in ("shown", "error", "message")}
+
+
+class _Board:
+    """An actor to which the workers tell how far they are."""
+
+    def __init__(self) -> None:
+        self._frames = self._files = 0
+
+    def add(self, frames: int, files: int) -> None:
+        self._frames += frames
+        self._files += files
+
+    def read(self) -> tuple[int, int]:
+        return self._files, self._frames
+
+
+class _Watch:
+    """Passes on what the board says, from a thread, as long as the driver waits for whole tasks."""
+
+    def __init__(self, board: Any, progress: Callable[[int, int], None]) -> None:
+        self._board, self._progress = board, progress
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._poll, daemon=True)
+        self.frames = 0
+
+    def __enter__(self) -> "_Watch":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+        files, self.frames = ray.get(self._board.read.remote())
+        self._progress(files, self.frames)
+
+    def _poll(self) -> None:
+        while not self._over.wait(_POLL_SECONDS):
+            self._progress(*ray.get(self._board.read.remote()))

@@ -1,0 +1,133 @@
+"""What decides how videos are released, and the note of it in the folder that they are released to."""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from stprivacy.config import check_keep_ratio, check_released_quality, to_dict
+from stprivacy.decoding import VideoLimits
+from stprivacy.deployed import MaskName
+from stprivacy.storage import make_folder, write_whole
+from stprivacy.trained import Trained
+
+FORMAT_VERSION = 1
+CLAIM = ".release.json"  # hidden: no video can have a sidecar of that name
+SizeName = Literal["network", "source"]
+
+
+@dataclass(frozen=True)
+class ReleaseSettings:
+    """How videos are released.
+
+    Args:
+        keep_ratio: share of tubelets that each stage keeps, in (0, 1]; by default the trained one
+        mask: steady averages the scores over time, so that no seam shows between clips; clip is the network's own
+            choice for each clip, as in evaluation
+        stride: every stride-th frame is released; by default that of the data set that the network was trained on
+        size: frames have the network's height and width, shown at the source's aspect, or are enlarged to the source's
+        quality: constant rate factor of H.264, 0 (best) to 51
+        keep_audio: keep the sound, encoded anew; voices and what they say are not anonymised
+        opaque_names: random names, with the key to them in OUTPUT-keys.json, beside the folder, readable by you alone
+        max_pixels: a video with larger frames is refused
+        max_streams: a file with more streams (video, sound, subtitles) is refused
+    """
+
+    keep_ratio: float | None = None
+    mask: MaskName = "steady"
+    stride: int | None = None
+    size: SizeName = "network"
+    quality: int = 23
+    keep_audio: bool = False
+    opaque_names: bool = False
+    max_pixels: int = VideoLimits.max_pixels
+    max_streams: int = VideoLimits.max_streams
+
+    def __post_init__(self) -> None:
+        if self.keep_ratio is not None:
+            check_keep_ratio(self.keep_ratio)
+        check_released_quality(self.quality)
+        for name, literal in (("mask", MaskName), ("size", SizeName)):
+            if getattr(self, name) not in get_args(literal):
+                raise ValueError(f"{name} must be one of {', '.join(get_args(literal))}, got {getattr(self, name)!r}")
+        for name in ("stride", "max_pixels", "max_streams"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+
+    @property
+    def limits(self) -> VideoLimits:
+        """What a file may ask for: any length."""
+        return VideoLimits(self.max_pixels, math.inf, self.max_streams)
+
+
+@dataclass(frozen=True)
+class Crew:
+    """What a release runs on.
+
+    Args:
+        workers: processes, each with the network, by default one a CPU or GPU
+        use_gpu: one GPU for each worker
+    """
+
+    workers: int | None = None
+    use_gpu: bool = False
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise ValueError(f"workers must be positive, got {self.workers}")
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What all videos of a release have in common: the network, what it was trained on, and how it is used.
+
+    Nothing in it tells a place, a person or a time.
+    """
+
+    weights_sha256: str
+    phase: str
+    dataset: str
+    data_fingerprint: str
+    model: dict[str, Any]
+    settings: dict[str, Any]
+    format_version: int = field(default=FORMAT_VERSION)
+
+
+def provenance_of(trained: Trained, settings: ReleaseSettings) -> Provenance:
+    """The note for a network and settings whose defaults have been filled in."""
+    model = to_dict(trained.model.config)
+    model.pop("pretrained")  # may be a path
+    named = {name: value for name, value in asdict(settings).items() if name not in ("max_pixels", "max_streams")}
+    return Provenance(trained.digest, trained.phase, trained.dataset, trained.data_fingerprint, model, named)
+
+
+def claim(out: Path, provenance: Provenance) -> None:
+    """Make the folder, and note what it is for: videos of several networks or settings must not mix.
+
+    Raises: ValueError: it holds something else, or was begun with another network or other settings.
+    """
+    path = out / CLAIM
+    now = json.loads(json.dumps(asdict(provenance)))
+    if path.is_file():
+        _check(out, json.loads(path.read_text(encoding="utf-8")), now)
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out} is not empty and holds no release: give a new or empty folder as --output")
+    make_folder(out)
+    write_whole(path, (json.dumps(now, indent=2) + "\n").encode())
+
+
+def _check(out: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    old, new = ({**note, **note["settings"]} for note in (before, now))
+    changed = [name for name in new if name != "settings" and old.get(name) != new[name]]
+    if changed:
+        told = ", ".join(f"{name} {_short(old.get(name))} → {_short(new[name])}" for name in changed)
+        raise ValueError(
+            f"{out} was begun with another network or other settings ({told}): use the old ones, or another --output"
+        )
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 24 else f"{text[:12]}…"

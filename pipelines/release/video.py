@@ -1,0 +1,168 @@
+"""One video on its way from its source to its released file."""
+
+import hashlib
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import torch
+
+from pipelines.release.audio import AudioSource
+from pipelines.release.encoding import VideoWriter
+from pipelines.release.inputs import Order
+from pipelines.release.preview import PreviewWriter
+from pipelines.release.settings import Provenance, ReleaseSettings
+from pipelines.release.sidecar import file_digest, make_sidecar, pack_keep, remove_pair, write_sidecar
+from stprivacy.deployed import Deployed
+from stprivacy.durable import sync_folder
+from stprivacy.steady import AnonymizedClip, Clip
+from stprivacy.storage import is_remote, local_copy, local_draft, location, make_folder
+from stprivacy.timed_video import TimedFrame, TimedVideo
+
+PARTIAL_SUFFIX = ".partial"
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where released videos go, what is told of them, and where previews go, if any are wanted."""
+
+    out: Path
+    provenance: Provenance
+    settings: ReleaseSettings
+    previews: Path | None
+
+
+class OpenVideo:
+    """Reads a source clip by clip, takes what became of the clips, and puts the released pair into place at the end.
+
+    Use as a context manager: left by an error, nothing remains under the final names.
+    """
+
+    def __init__(self, order: Order, deployed: Deployed, destination: Destination) -> None:
+        self.order = order
+        self.frames_read = 0
+        self._deployed, self._to = deployed, destination
+        self._stack = ExitStack()
+        self._waiting: deque[list[TimedFrame]] = deque()
+        self._keep: list[str] = []
+        self._frames_written = 0
+        self.all_read = False
+        self._writer: VideoWriter | None = None
+        self._preview: PreviewWriter | None = None
+
+    def __enter__(self) -> "OpenVideo":
+        """Open the source. Raises: VideoError: see TimedVideo."""
+        with ExitStack() as stack:
+            out, name, settings = self._to.out, self.order.name, self._to.settings
+            remove_pair(out, name)  # of a source that has changed since
+            source = stack.enter_context(local_copy(location(self.order.path)))
+            self._source, self._digest = source, file_digest(source)
+            clip = self._deployed.clip
+            assert settings.stride is not None
+            size = {"height_px": clip.height_px, "width_px": clip.width_px}
+            video = TimedVideo(source, stride=settings.stride, limits=settings.limits, **size)
+            self._video = stack.enter_context(video)
+            self._clips = _clips_of(self._video.frames(), clip.frames)
+            self._draft = stack.enter_context(_draft(out / f"{name}.mp4"))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for writer in (self._writer, self._preview):
+            if writer is not None:
+                writer.abort()
+        self._stack.__exit__(kind, error, trace)
+
+    @property
+    def name(self) -> str:
+        """A name for its clips that no other open video has."""
+        return self.order.path
+
+    def read(self) -> Clip:
+        """The next clip. Raises: VideoError: the source cannot be read on, or ends before its end."""
+        frames, self.all_read = next(self._clips)
+        self.frames_read = self._video.source_frames
+        self._waiting.append(frames)
+        pixels = torch.stack([torch.from_numpy(frame.pixels) for frame in frames])
+        return Clip(self.name, self._deployed.prepare(pixels), self.all_read)
+
+    def take(self, done: AnonymizedClip) -> bool:
+        """Write the clip that was read first of those not yet written; gives back whether it was the last.
+
+        Raises: WriteError: it cannot be written. VideoError: the source's sound cannot be read.
+        """
+        frames = self._waiting.popleft()
+        pixels = self._deployed.pixels(done)[: len(frames)].numpy()
+        writer = self._writer = self._writer or self._open_writer()
+        for frame, shown in zip(frames, pixels, strict=True):
+            writer.write(shown, frame.seconds)
+        if self._to.previews:
+            preview = self._preview = self._preview or self._open_preview(self._to.previews)
+            preview.add(frames, pixels, done.keep)
+        self._keep += pack_keep(done.keep[: self._deployed.slots(len(frames))])
+        self._frames_written += len(frames)
+        return self.all_read and not self._waiting
+
+    def finish(self) -> None:
+        """Put the video into place, then its sidecar. Raises: WriteError: it cannot be written."""
+        end = self._video.end_seconds
+        for writer in (self._writer, self._preview):
+            if writer is not None:
+                writer.finish(end)
+        self._writer = self._preview = None
+        output = file_digest(self._draft)
+        self._stack.close()  # which puts the draft into place
+        told = {"frames": self._frames_written, "seconds": round(float(end), 6)}
+        content = make_sidecar(self._to.provenance, self._keep, told, self._digest, output)
+        try:
+            write_sidecar(self._to.out / f"{self.order.name}.json", content)
+        except OSError:
+            remove_pair(self._to.out, self.order.name)
+            raise
+
+    def _open_writer(self) -> VideoWriter:
+        clip, settings, video = self._deployed.clip, self._to.settings, self._video
+        width, height = (clip.width_px, clip.height_px) if settings.size == "network" else (video.width, video.height)
+        even = {"width": width + width % 2, "height": height + height % 2}  # colour has half the size
+        audio = self._stack.enter_context(self._audio()) if settings.keep_audio else None
+        return VideoWriter(self._draft, aspect=video.aspect, quality=settings.quality, audio=audio, **even)
+
+    def _audio(self) -> AudioSource:
+        return AudioSource(self._source, start_seconds=self._video.start_seconds, limits=self._to.settings.limits)
+
+    def _open_preview(self, folder: Path) -> PreviewWriter:
+        return PreviewWriter(folder / self.order.name, self._deployed.clip, self._video.aspect)
+
+
+def _clips_of(frames: Iterator[TimedFrame], length: int) -> Iterator[tuple[list[TimedFrame], bool]]:
+    """Frames in lists of `length`, the last one of 1 to `length`, and whether it is the last."""
+    clip: list[TimedFrame] = []
+    for frame in frames:
+        if len(clip) == length:
+            yield clip, False
+            clip = []
+        clip.append(frame)
+    yield clip, True
+
+
+@contextmanager
+def _draft(target: Path) -> Iterator[Path]:
+    """A local file to write what is then, if nothing failed, found under the name `target`, whole."""
+    if is_remote(target):
+        with local_draft(target) as draft:
+            yield draft
+        return
+    make_folder(target.parent)
+    # A hash, as the name may be as long as names can be.
+    draft = target.with_name(f".{hashlib.blake2b(target.name.encode(), digest_size=8).hexdigest()}{PARTIAL_SUFFIX}")
+    try:
+        yield draft
+        draft.replace(target)
+        sync_folder(target.parent)
+    finally:
+        draft.unlink(missing_ok=True)

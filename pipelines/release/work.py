@@ -1,0 +1,127 @@
+"""Many videos through one network at a time: clips of several in each batch."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pipelines.release.encoding import WriteError
+from pipelines.release.inputs import Order
+from pipelines.release.video import Destination, OpenVideo
+from stprivacy.decoding import VideoError
+from stprivacy.deployed import Deployed
+from stprivacy.steady import Clip
+
+BATCH_CLIPS = 8
+OPEN_VIDEOS = 4  # each has a decoder and an encoder
+REPORT_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a file: released, or not, with a short code and a sentence that say why."""
+
+    shown: str
+    error: str = ""
+    message: str = ""
+
+
+def release_videos(
+    orders: Sequence[Order], deployed: Deployed, destination: Destination, report: Callable[[int, int], object]
+) -> list[Outcome]:
+    """Release each file, or name what is wrong with it; a failed one leaves nothing behind and stops no other.
+
+    `report` is told now and then how many more source frames were read, and files done with.
+    """
+    return _Work(orders, deployed, destination, report).run()
+
+
+class _Work:
+    def __init__(
+        self,
+        orders: Sequence[Order],
+        deployed: Deployed,
+        destination: Destination,
+        report: Callable[[int, int], object],
+    ) -> None:
+        self._orders = deque(orders)
+        self._deployed, self._destination, self._report = deployed, destination, report
+        self._masks = deployed.masks()
+        self._open: dict[str, OpenVideo] = {}
+        self._outcomes: list[Outcome] = []
+        self._frames_closed = self._frames_told = self._files_told = 0
+        self._told_at = time.monotonic()
+
+    def run(self) -> list[Outcome]:
+        try:
+            while self._orders or self._open:
+                self._open_more()
+                self._pass_on(self._read())
+                self._tell()
+        finally:  # interrupted, or by a fault of the program: half-written files go
+            for name in list(self._open):
+                self._close(name, InterruptedError())
+        self._tell(whole=True)
+        return self._outcomes
+
+    def _open_more(self) -> None:
+        while self._orders and len(self._open) < OPEN_VIDEOS:
+            order = self._orders.popleft()
+            video = OpenVideo(order, self._deployed, self._destination)
+            try:
+                video.__enter__()
+            except (VideoError, OSError) as error:
+                self._outcomes.append(_failure(order, error))
+            else:
+                self._open[video.name] = video
+
+    def _read(self) -> list[Clip]:
+        """A batch of the next clips, by turns from each video that still has some."""
+        clips: list[Clip] = []
+        while len(clips) < BATCH_CLIPS:
+            before = len(clips)
+            for name, video in list(self._open.items()):
+                if video.all_read or len(clips) == BATCH_CLIPS:
+                    continue
+                try:
+                    clips.append(video.read())
+                except (VideoError, OSError) as error:
+                    clips = [clip for clip in clips if clip.video != name]
+                    self._close(name, error)
+            if len(clips) <= before:
+                break
+        return clips
+
+    def _pass_on(self, clips: Sequence[Clip]) -> None:
+        for done in self._masks.push(clips):
+            video = self._open.get(str(done.video))
+            if video is None:
+                continue  # it failed at an earlier clip of this batch
+            try:
+                if video.take(done):
+                    video.finish()
+                    self._close(video.name)
+            except (VideoError, WriteError, OSError) as error:
+                self._close(video.name, error)
+
+    def _close(self, name: str, error: Exception | None = None) -> None:
+        video = self._open.pop(name)
+        self._frames_closed += video.frames_read
+        self._masks.forget(name)
+        video.__exit__(type(error) if error else None, error, None)
+        self._outcomes.append(_failure(video.order, error) if error else Outcome(video.order.shown))
+
+    def _tell(self, whole: bool = False) -> None:
+        if not whole and time.monotonic() - self._told_at < REPORT_SECONDS:
+            return
+        read = self._frames_closed + sum(video.frames_read for video in self._open.values())
+        self._report(read - self._frames_told, len(self._outcomes) - self._files_told)
+        self._frames_told, self._files_told, self._told_at = read, len(self._outcomes), time.monotonic()
+
+
+def _failure(order: Order, error: Exception) -> Outcome:
+    if isinstance(error, VideoError):
+        return Outcome(order.shown, error.error, str(error))
+    if isinstance(error, FileNotFoundError):
+        return Outcome(order.shown, "missing", "no such file")
+    return Outcome(order.shown, "not-written", f"cannot be written: {getattr(error, 'strerror', None) or error}")

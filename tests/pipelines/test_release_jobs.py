@@ -1,0 +1,309 @@
+"""Releases through Ray: every file accounted for, interrupted and continued, in buckets, and on the command line."""
+
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from bad_corpus import write_video
+from object_store_fixtures import contents, served_bucket, upload
+from release_fixtures import STRIDE, files_below, frame_count, sidecar, write_run
+
+from pipelines.release.inputs import list_inputs, plain_names
+from pipelines.release.ledger import ReleaseLedger
+from pipelines.release.settings import Crew, ReleaseSettings
+from pipelines.release.sidecar import unpack_keep
+from stprivacy.deployed import Deployed
+from stprivacy.storage import location
+from stprivacy.timed_video import TimedVideo
+from stprivacy.trained import load_trained
+
+ROOT = Path(__file__).resolve().parents[2]
+SETTINGS = ReleaseSettings(keep_ratio=0.7, stride=STRIDE)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seven videos of several lengths, sizes, rates and folders, and one that was cut."""
+    folder = tmp_path_factory.mktemp("raw")
+    for at in range(7):
+        name = f"{'sub/' if at % 3 == 0 else ''}{at}.mp4"
+        write_video(folder / name, frames=9 + 13 * at, size=(64 + 16 * (at % 3), 48), fps=12 + at, seed=at)
+    whole = write_video(folder / "cut.mp4", frames=40).read_bytes()
+    (folder / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    return folder
+
+
+def anonymize(run: Path, source: Path, out: Path, settings: ReleaseSettings = SETTINGS) -> ReleaseLedger:
+    from pipelines.release.anonymize import anonymize as through_ray
+
+    orders = plain_names(list_inputs(source))
+    return through_ray(load_trained(run), orders, out, settings, crew=Crew(workers=2))
+
+
+@pytest.fixture(scope="module")
+def released(ray_cluster: None, run: Path, raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("released") / "out"
+    ledger = anonymize(run, raw, out)
+    assert str(ledger).splitlines()[:3] == [
+        "8 files in = 7 released + 1 failed",
+        "  truncated  1",
+        "  cut.mp4: truncated: an MP4 file that ends before its index: it was not copied whole",
+    ]
+    assert ledger.frames == sum(9 + 13 * at for at in range(7))
+    return out
+
+
+def state(folder: Path) -> dict[str, int]:
+    return {name: (folder / name).stat().st_mtime_ns for name in files_below(folder)}
+
+
+def test_every_good_file_becomes_a_video_and_a_sidecar(released: Path, raw: Path) -> None:
+    names = {path.removesuffix(".mp4") for path in files_below(raw)} - {"cut"}
+    assert files_below(released) == {".release.json"} | {f"{x}{suffix}" for x in names for suffix in (".mp4", ".json")}
+
+
+def test_what_is_released_is_what_the_library_call_gives(released: Path, run: Path, raw: Path) -> None:
+    deployed = Deployed(load_trained(run).model, keep_ratio=0.7)
+    for name in ("sub/0", "5", "sub/6"):
+        with TimedVideo(raw / f"{name}.mp4", stride=STRIDE, height_px=32, width_px=32) as video:
+            frames = torch.from_numpy(np.stack([frame.pixels for frame in video.frames()]))
+        expected = deployed(frames)
+        assert unpack_keep(sidecar(released, name)["keep"], 4) == expected.keep.int().tolist()
+        with av.open(str(released / f"{name}.mp4")) as container:
+            shown = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+        assert shown.shape == expected.frames.shape
+        assert np.abs(shown.astype(float) - expected.frames.numpy()).mean() < 20  # H.264 of noise
+
+
+def test_sidecars_tell_how_and_of_what_and_nothing_that_identifies(released: Path, run: Path, raw: Path) -> None:
+    told = sidecar(released, "5")
+    trained = load_trained(run)
+    assert told["weights_sha256"] == trained.digest
+    assert told["data_fingerprint"] == trained.data_fingerprint
+    assert told["settings"] == {
+        "keep_ratio": 0.7, "mask": "steady", "stride": 2, "size": "network", "quality": 23, "keep_audio": False,
+        "opaque_names": False,
+    }  # fmt: skip
+    assert (told["keep_rows"], told["keep_columns"], told["frames"]) == (2, 2, 37)
+    assert told["seconds"] == pytest.approx(74 / 17, abs=1e-4)
+    for side, path in (("source", raw / "5.mp4"), ("output", released / "5.mp4")):
+        digest = subprocess.run(["sha256sum", str(path)], capture_output=True, text=True, check=True).stdout.split()[0]
+        assert told[side] == {"sha256": digest, "bytes": path.stat().st_size}
+    assert told.keys() == {
+        *("weights_sha256", "phase", "dataset", "data_fingerprint", "model", "settings", "format_version"),
+        *("software", "source", "output", "frames", "seconds", "keep_rows", "keep_columns", "keep"),
+    }
+    text = (released / "5.json").read_text() + (released / ".release.json").read_text()
+    for secret in (str(run), str(raw), str(ROOT), socket.gethostname(), os.environ.get("USER", "root"), "5.mp4"):
+        assert secret not in text
+    assert not re.search(r"\b20\d\d-\d\d", text)  # a date
+
+
+def test_a_finished_release_is_left_as_it_is_and_failures_are_tried_again(released: Path, run: Path, raw: Path) -> None:
+    before = state(released)
+    ledger = anonymize(run, raw, released)
+    assert (ledger.files_in, ledger.done_before, ledger.released) == (8, 7, 7)
+    assert [failure.shown for failure in ledger.failures] == ["cut.mp4"]
+    assert state(released) == before
+
+
+def test_changed_damaged_and_new_files_are_done_and_no_others(ray_cluster: None, run: Path, tmp_path: Path) -> None:
+    source, out = tmp_path / "raw", tmp_path / "out"
+    for name in ("same", "changed", "lost", "unmarked", "short"):
+        write_video(source / f"{name}.mp4", frames=9)
+    anonymize(run, source, out)
+    before = state(out)
+    write_video(source / "changed.mp4", frames=21)
+    write_video(source / "new.mp4", frames=9)
+    (out / "lost.mp4").unlink()
+    (out / "unmarked.json").unlink()
+    (out / "short.mp4").write_bytes(b"")
+    (out / f".{'0' * 16}.partial").write_bytes(b"of a worker that was killed")
+    ledger = anonymize(run, source, out)
+    assert (ledger.files_in, ledger.done_before, ledger.failures) == (6, 1, ())
+    after = state(out)
+    assert {name for name, at in before.items() if after.get(name) == at} == {".release.json", "same.mp4", "same.json"}
+    assert sidecar(out, "changed")["frames"] == frame_count(out / "changed.mp4") == 11
+    assert after.keys() == before.keys() | {"new.mp4", "new.json"}
+
+
+def test_videos_of_other_settings_or_networks_do_not_mix(released: Path, run: Path, raw: Path, tmp_path: Path) -> None:
+    before = state(released)
+    with pytest.raises(ValueError, match=r"begun with another network or other settings \(keep_ratio 0\.7 → 0\.5\)"):
+        anonymize(run, raw, released, replace(SETTINGS, keep_ratio=0.5))
+    other = write_run(tmp_path)
+    config = json.loads((other / "config.json").read_text())
+    torch.manual_seed(1)
+    for path in (other / "checkpoints").iterdir():
+        _perturb(path)
+    assert config["phase"] == "init"
+    with pytest.raises(ValueError, match="weights_sha256"):
+        anonymize(other, raw, released)
+    assert state(released) == before
+
+
+def _perturb(checkpoint: Path) -> None:
+    from stprivacy.checkpoint import load_latest, save
+
+    found = load_latest(checkpoint.parent, pytest.fail)
+    assert found is not None
+    save(checkpoint.parent, found.number, {name: x + 0.01 for name, x in found.model.items()}, found.state)
+
+
+def test_a_folder_with_something_else_in_it_is_refused(ray_cluster: None, run: Path, raw: Path, tmp_path: Path) -> None:
+    (tmp_path / "diary.txt").write_text("mine")
+    with pytest.raises(ValueError, match="not empty and holds no release"):
+        anonymize(run, raw, tmp_path)
+    assert files_below(tmp_path) == {"diary.txt"}
+
+
+@pytest.mark.parametrize("keep_ratio", [0.3, 1.0])
+def test_the_keep_ratio_is_a_knob_of_deployment(
+    ray_cluster: None, run: Path, raw: Path, tmp_path: Path, keep_ratio: float
+) -> None:
+    anonymize(run, raw / "1.mp4", tmp_path / "out", replace(SETTINGS, keep_ratio=keep_ratio))
+    keep = unpack_keep(sidecar(tmp_path / "out", "1")["keep"], 4)
+    assert {sum(slot) for slot in keep} == {4 if keep_ratio == 1 else 1}
+
+
+def test_a_release_at_the_sources_size_has_its_size_and_the_same_masks(
+    ray_cluster: None, run: Path, raw: Path, released: Path, tmp_path: Path
+) -> None:
+    anonymize(run, raw / "1.mp4", tmp_path / "out", replace(SETTINGS, size="source"))
+    for folder, size, aspect in ((tmp_path / "out", (80, 48), Fraction(1)), (released, (32, 32), Fraction(5, 3))):
+        with av.open(str(folder / "1.mp4")) as container:
+            stream = container.streams.video[0]
+            assert (stream.width, stream.height) == size
+            assert (stream.sample_aspect_ratio or 1) == aspect
+    assert sidecar(tmp_path / "out", "1")["keep"] == sidecar(released, "1")["keep"]
+
+
+def test_buckets_hold_raw_and_released_videos_as_folders_do(
+    ray_cluster: None, run: Path, raw: Path, released: Path
+) -> None:
+    with served_bucket() as bucket:
+        source, out = upload(raw, f"{bucket}/raw"), location(f"{bucket}/out")
+        ledger = anonymize(run, source, out)
+        assert (ledger.released, [failure.error for failure in ledger.failures]) == (7, ["truncated"])
+        found = contents(out)
+        local = {name: (released / name).read_bytes() for name in files_below(released)}
+        assert found.keys() == local.keys()
+        for name in found:
+            if name.endswith(".json") and name != ".release.json":
+                assert json.loads(found[name])["keep"] == json.loads(local[name])["keep"]
+        assert anonymize(run, source, out).done_before == 7
+
+
+def job(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, str(ROOT / "jobs" / "anonymize.py"), *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, cwd=cwd, start_new_session=True, **pipes)  # type: ignore[call-overload,no-any-return]
+
+
+def test_a_killed_job_continues_and_redoes_no_finished_file(run: Path, tmp_path: Path) -> None:
+    for at in range(12):
+        write_video(tmp_path / "raw" / f"{at:02d}.mp4", frames=400, seed=at)
+    arguments = ("--from", str(run), "--input", "raw", "--output", "out", "--workers", "1")
+    killed = job(*arguments, cwd=tmp_path)
+    while not list((tmp_path / "out").glob("*.json")):
+        assert killed.poll() is None, killed.communicate()
+        time.sleep(0.05)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    time.sleep(1)  # Ray's processes follow their driver
+    finished = {path.stem for path in (tmp_path / "out").glob("*.json")}
+    before = state(tmp_path / "out")
+    assert 0 < len(finished) < 12
+    again = job(*arguments, cwd=tmp_path)
+    text, _ = again.communicate()
+    assert again.returncode == 0, text
+    assert "12 files in = 12 released + 0 failed" in text
+    assert re.search(r"\d+ of them were done before", text)
+    assert files_below(tmp_path / "out") == {".release.json"} | {
+        f"{at:02d}{suffix}" for at in range(12) for suffix in (".mp4", ".json")
+    }
+    after = state(tmp_path / "out")
+    assert all(after[f"{name}.mp4"] == before[f"{name}.mp4"] for name in finished)
+
+
+def test_the_job_releases_under_opaque_names_with_previews_and_says_what_failed(run: Path, tmp_path: Path) -> None:
+    write_video(tmp_path / "raw" / "anna" / "anna-walks.mp4", frames=40)
+    (tmp_path / "raw" / "broken-berta.mp4").write_bytes(b"no video")
+    arguments = ("--from", str(run), "--input", "raw", "--output", "out", "--opaque-names", "--preview")
+    done = job(*arguments, cwd=tmp_path)
+    text, _ = done.communicate()
+    assert done.returncode == 1, text
+    assert "2 files in = 1 released + 1 failed" in text
+    assert "broken-berta.mp4: unreadable" in text
+    assert re.search(r"40 source frames in \d+ s, \d+ a second", text)
+    released = files_below(tmp_path / "out")
+    assert all(re.fullmatch(r"[0-9a-f]{16}\.(mp4|json)|\.release\.json", name) for name in released)
+    assert len(released) == 3
+    for name in released:
+        content = (tmp_path / "out" / name).read_bytes().lower()
+        assert b"anna" not in content
+        assert b"berta" not in content
+    keys = json.loads((tmp_path / "out-keys.json").read_text())
+    opaque = keys["anna/anna-walks.mp4"]
+    assert f"{opaque}.mp4" in released
+    assert [one["shown"] for one in json.loads((tmp_path / "out-failures.json").read_text())] == ["broken-berta.mp4"]
+    for private in ("out-keys.json", "out-failures.json"):
+        assert stat.S_IMODE((tmp_path / private).stat().st_mode) == 0o600
+    previews = tmp_path / "out-preview-contains-raw-frames"
+    assert files_below(previews) == {f"{opaque}.contains-raw-frames{kind}" for kind in (".mp4", ".png")}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--from", "nothing"), "not a run folder"),
+        (("--input", "nothing"), "--input takes a video or a folder"),
+        (("--output", "raw"), "--output .* is the folder of the raw videos"),
+        (("--keep-ratio", "1.7"), r"keep_ratio must be in \(0, 1\], got 1.7"),
+        (("--keys", "k.json"), "--keys belongs to --opaque-names"),
+        (("--mask", "soft"), "soft"),
+    ],
+)
+def test_what_cannot_be_is_one_clear_line(
+    run: Path, tmp_path: Path, arguments: tuple[str, str], complaint: str
+) -> None:
+    write_video(tmp_path / "raw" / "a.mp4")
+    options = {"--from": str(run), "--input": "raw", "--output": "out"} | {arguments[0]: arguments[1]}
+    done = job(*(word for pair in options.items() for word in pair), cwd=tmp_path)
+    text, _ = done.communicate()
+    assert done.returncode != 0
+    assert re.search(complaint, text)
+    assert "Traceback" not in text
+    assert not (tmp_path / "out").exists()
+
+
+def test_where_the_data_set_is_gone_the_stride_must_be_said(run: Path, tmp_path: Path) -> None:
+    config = json.loads((run / "config.json").read_text())
+    moved = tmp_path / "run"
+    moved.mkdir()
+    for name in ("result.json", "checkpoints"):
+        (moved / name).symlink_to(run / name)
+    (moved / "config.json").write_text(json.dumps(config | {"data": str(tmp_path / "gone")}))
+    write_video(tmp_path / "raw" / "a.mp4")
+    done = job("--from", "run", "--input", "raw", "--output", "out", cwd=tmp_path)
+    text, _ = done.communicate()
+    assert done.returncode == 1
+    assert "--stride is missing" in text
