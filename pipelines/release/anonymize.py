@@ -13,20 +13,20 @@ import ray
 import torch
 from numpy.typing import NDArray
 
+from pipelines.release.drafts import remove_drafts
 from pipelines.release.inputs import Order
 from pipelines.release.ledger import ReleaseLedger
 from pipelines.release.settings import Crew, ReleaseSettings, claim, provenance_of
 from pipelines.release.sidecar import is_done
-from pipelines.release.video import PARTIAL_SUFFIX, Destination
+from pipelines.release.video import Destination
 from pipelines.release.work import Outcome, release_videos
 from stprivacy.deployed import Deployed
-from stprivacy.storage import is_remote, whole_location
+from stprivacy.storage import whole_location
 from stprivacy.trained import Trained
 
 _TASK_VIDEOS = 8  # files that a worker takes at a time
 _MOST_THREADS = 4  # of a worker, where there are fewer videos than CPUs
 _POLL_SECONDS = 1.0
-_RETRIES = 3  # of files whose worker has died
 
 
 def anonymize(
@@ -58,7 +58,7 @@ def anonymize(
     Deployed(trained.model, settings.keep_ratio, settings.mask)  # raises where the two do not fit
     provenance = provenance_of(trained, settings)
     claim(out, provenance)
-    _remove_partials(out)
+    remove_drafts(out)
     missing = [order for order in orders if not is_done(order.path, out, order.name)]
     begun, before = time.monotonic(), len(orders) - len(missing)
     progress(before, 0)
@@ -67,13 +67,6 @@ def anonymize(
     failures = tuple(sorted((one for one in outcomes if one.error), key=lambda one: one.shown))
     assert len(outcomes) == len(missing), f"{len(missing)} files in, {len(outcomes)} accounted for"
     return ReleaseLedger(len(orders), before, failures, time.monotonic() - begun, frames)
-
-
-def _remove_partials(out: Path) -> None:
-    """What killed workers left half-written. An object store has only whole files."""
-    if not is_remote(out):
-        for path in out.rglob(f".*{PARTIAL_SUFFIX}"):
-            path.unlink()
 
 
 def _release(
@@ -87,15 +80,14 @@ def _release(
         return [], 0
     workers, resources = _resources(crew, len(orders))
     board = ray.remote(num_cpus=0)(_Board).remote()
+    network = ray.put(trained.model)
     size = min(_TASK_VIDEOS, -(-len(orders) // workers))
     items = [asdict(order) for order in orders]
     dataset = ray.data.from_items(items, override_num_blocks=-(-len(items) // size)).map_batches(
         _Worker,
-        fn_constructor_args=(ray.put(trained.model), destination, board, resources["num_cpus"]),
+        fn_constructor_args=([network], destination, board, resources["num_cpus"]),
         batch_size=size,
         compute=ray.data.ActorPoolStrategy(size=workers),
-        max_restarts=_RETRIES,
-        max_task_retries=_RETRIES,
         **resources,
     )
     with _Watch(board, progress) as watch:
@@ -120,11 +112,12 @@ def _resources(crew: Crew, videos: int) -> tuple[int, dict[str, Any]]:
 class _Worker:
     """One process with the network, for as long as there are videos."""
 
-    def __init__(self, model: Any, destination: Destination, board: Any, threads: int) -> None:
+    def __init__(self, network: list[Any], destination: Destination, board: Any, threads: int) -> None:
         torch.set_num_threads(threads)
-        network = ray.get(model).to("cuda" if ray.get_gpu_ids() else "cpu")
+        # In a list, as Ray would fetch an argument once, and a worker that is started again finds it gone.
+        model = ray.get(network[0]).to("cuda" if ray.get_gpu_ids() else "cpu")
         settings = destination.settings
-        self._deployed = Deployed(network, settings.keep_ratio, settings.mask)
+        self._deployed = Deployed(model, settings.keep_ratio, settings.mask)
         self._destination, self._board = destination, board
 
     def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

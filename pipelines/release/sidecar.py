@@ -5,6 +5,7 @@ Written after the video, it marks the pair as done.
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -13,8 +14,9 @@ from typing import Any
 
 from torch import Tensor
 
+from pipelines.release.drafts import draft
 from pipelines.release.settings import FORMAT_VERSION, Provenance
-from stprivacy.storage import is_remote, location, write_whole
+from stprivacy.storage import is_remote, location
 
 _PACKAGES = ("torch", "av")
 
@@ -65,7 +67,10 @@ def write_sidecar(path: Path, content: dict[str, Any]) -> None:
     """Write it whole, one line a slot."""
     slots = ",\n  ".join(json.dumps(slot) for slot in content["keep"])
     rest = json.dumps({name: value for name, value in content.items() if name != "keep"}, indent=1)
-    write_whole(path, f'{rest[:-2]},\n "keep": [\n  {slots}\n ]\n}}\n'.encode())
+    with draft(path) as local, open(local, "w", encoding="utf-8") as file:
+        file.write(f'{rest[:-2]},\n "keep": [\n  {slots}\n ]\n}}\n')
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def is_done(source: str, out: Path, name: str) -> bool:

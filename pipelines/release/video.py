@@ -1,9 +1,8 @@
 """One video on its way from its source to its released file."""
 
-import hashlib
 from collections import deque
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -11,18 +10,16 @@ from types import TracebackType
 import torch
 
 from pipelines.release.audio import AudioSource
+from pipelines.release.drafts import draft
 from pipelines.release.encoding import VideoWriter
 from pipelines.release.inputs import Order
 from pipelines.release.preview import PreviewWriter
 from pipelines.release.settings import Provenance, ReleaseSettings
 from pipelines.release.sidecar import file_digest, make_sidecar, pack_keep, remove_pair, write_sidecar
 from stprivacy.deployed import Deployed
-from stprivacy.durable import sync_folder
 from stprivacy.steady import AnonymizedClip, Clip
-from stprivacy.storage import is_remote, local_copy, local_draft, location, make_folder
+from stprivacy.storage import local_copy, location
 from stprivacy.timed_video import TimedFrame, TimedVideo
-
-PARTIAL_SUFFIX = ".partial"
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ class OpenVideo:
             video = TimedVideo(source, stride=settings.stride, limits=settings.limits, **size)
             self._video = stack.enter_context(video)
             self._clips = _clips_of(self._video.frames(), clip.frames)
-            self._draft = stack.enter_context(_draft(out / f"{name}.mp4"))
+            self._draft = stack.enter_context(draft(out / f"{name}.mp4"))
             self._stack = stack.pop_all()
         return self
 
@@ -129,11 +126,14 @@ class OpenVideo:
         clip, settings, video = self._deployed.clip, self._to.settings, self._video
         width, height = (clip.width_px, clip.height_px) if settings.size == "network" else (video.width, video.height)
         even = {"width": width + width % 2, "height": height + height % 2}  # colour has half the size
-        audio = self._stack.enter_context(self._audio()) if settings.keep_audio else None
+        audio = self._open_audio() if settings.keep_audio else None
         return VideoWriter(self._draft, aspect=video.aspect, quality=settings.quality, audio=audio, **even)
 
-    def _audio(self) -> AudioSource:
-        return AudioSource(self._source, start_seconds=self._video.start_seconds, limits=self._to.settings.limits)
+    def _open_audio(self) -> AudioSource:
+        start, limits = self._video.start_seconds, self._to.settings.limits
+        audio = AudioSource(self._source, start_seconds=start, limits=limits)
+        self._stack.callback(audio.close)
+        return audio
 
     def _open_preview(self, folder: Path) -> PreviewWriter:
         return PreviewWriter(folder / self.order.name, self._deployed.clip, self._video.aspect)
@@ -148,21 +148,3 @@ def _clips_of(frames: Iterator[TimedFrame], length: int) -> Iterator[tuple[list[
             clip = []
         clip.append(frame)
     yield clip, True
-
-
-@contextmanager
-def _draft(target: Path) -> Iterator[Path]:
-    """A local file to write what is then, if nothing failed, found under the name `target`, whole."""
-    if is_remote(target):
-        with local_draft(target) as draft:
-            yield draft
-        return
-    make_folder(target.parent)
-    # A hash, as the name may be as long as names can be.
-    draft = target.with_name(f".{hashlib.blake2b(target.name.encode(), digest_size=8).hexdigest()}{PARTIAL_SUFFIX}")
-    try:
-        yield draft
-        draft.replace(target)
-        sync_folder(target.parent)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -4,7 +4,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
+from pipelines.release.attempts import Attempt, Attempts
 from pipelines.release.encoding import WriteError
 from pipelines.release.inputs import Order
 from pipelines.release.video import Destination, OpenVideo
@@ -15,6 +17,7 @@ from stprivacy.steady import Clip
 BATCH_CLIPS = 8
 OPEN_VIDEOS = 4  # each has a decoder and an encoder
 REPORT_SECONDS = 0.5
+_CRASHED = "the process that read it died, twice, the second time with no other file open"
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,17 @@ def release_videos(
 
     `report` is told now and then how many more source frames were read, and files done with.
     """
-    return _Work(orders, deployed, destination, report).run()
+    attempts = Attempts(destination.out)
+    before = {order.name: attempts.before(order.name) for order in orders}
+    by_attempt = {kind: [order for order in orders if before[order.name] == kind] for kind in get_args(Attempt)}
+    outcomes = [Outcome(order.shown, "crashed", _CRASHED) for order in by_attempt["alone"]]
+    report(0, len(outcomes))
+    outcomes += _Work(by_attempt["none"], deployed, destination, report).run()
+    for order in by_attempt["together"]:
+        outcomes += _Work([order], deployed, destination, report, alone=True).run()
+    for order in by_attempt["alone"]:
+        attempts.end(order.name)
+    return outcomes
 
 
 class _Work:
@@ -43,8 +56,10 @@ class _Work:
         deployed: Deployed,
         destination: Destination,
         report: Callable[[int, int], object],
+        alone: bool = False,
     ) -> None:
         self._orders = deque(orders)
+        self._attempts, self._alone = Attempts(destination.out), alone
         self._deployed, self._destination, self._report = deployed, destination, report
         self._masks = deployed.masks()
         self._open: dict[str, OpenVideo] = {}
@@ -69,9 +84,11 @@ class _Work:
             order = self._orders.popleft()
             video = OpenVideo(order, self._deployed, self._destination)
             try:
+                self._attempts.begin(order.name, self._alone)
                 video.__enter__()
             except (VideoError, OSError) as error:
                 self._outcomes.append(_failure(order, error))
+                self._attempts.end(order.name)
             else:
                 self._open[video.name] = video
 
@@ -101,14 +118,15 @@ class _Work:
                 if video.take(done):
                     video.finish()
                     self._close(video.name)
-            except (VideoError, WriteError, OSError) as error:
+            except (VideoError, OSError) as error:
                 self._close(video.name, error)
 
-    def _close(self, name: str, error: Exception | None = None) -> None:
+    def _close(self, name: str, error: VideoError | OSError | None = None) -> None:
         video = self._open.pop(name)
         self._frames_closed += video.frames_read
         self._masks.forget(name)
         video.__exit__(type(error) if error else None, error, None)
+        self._attempts.end(video.order.name)
         self._outcomes.append(_failure(video.order, error) if error else Outcome(video.order.shown))
 
     def _tell(self, whole: bool = False) -> None:
@@ -119,9 +137,9 @@ class _Work:
         self._frames_told, self._files_told, self._told_at = read, len(self._outcomes), time.monotonic()
 
 
-def _failure(order: Order, error: Exception) -> Outcome:
+def _failure(order: Order, error: VideoError | OSError) -> Outcome:
     if isinstance(error, VideoError):
         return Outcome(order.shown, error.error, str(error))
-    if isinstance(error, FileNotFoundError):
-        return Outcome(order.shown, "missing", "no such file")
-    return Outcome(order.shown, "not-written", f"cannot be written: {getattr(error, 'strerror', None) or error}")
+    if isinstance(error, WriteError):
+        return Outcome(order.shown, "not-written", str(error))
+    return Outcome(order.shown, "not-written", f"cannot be written: {error.strerror or error}")

@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from fractions import Fraction
@@ -15,12 +16,14 @@ from pathlib import Path
 
 import av
 import numpy as np
+import psutil
 import pytest
 import torch
 from bad_corpus import write_video
 from object_store_fixtures import contents, served_bucket, upload
 from release_fixtures import STRIDE, files_below, frame_count, sidecar, write_run
 
+from pipelines.release.attempts import Attempts
 from pipelines.release.inputs import list_inputs, plain_names
 from pipelines.release.ledger import ReleaseLedger
 from pipelines.release.settings import Crew, ReleaseSettings
@@ -83,7 +86,7 @@ def test_every_good_file_becomes_a_video_and_a_sidecar(released: Path, raw: Path
 def test_what_is_released_is_what_the_library_call_gives(released: Path, run: Path, raw: Path) -> None:
     deployed = Deployed(load_trained(run).model, keep_ratio=0.7)
     for name in ("sub/0", "5", "sub/6"):
-        with TimedVideo(raw / f"{name}.mp4", stride=STRIDE, height_px=32, width_px=32) as video:
+        with TimedVideo(raw / f"{name}.mp4", stride=STRIDE, height_px=32, width_px=32, limits=SETTINGS.limits) as video:
             frames = torch.from_numpy(np.stack([frame.pixels for frame in video.frames()]))
         expected = deployed(frames)
         assert unpack_keep(sidecar(released, name)["keep"], 4) == expected.keep.int().tolist()
@@ -212,6 +215,39 @@ def test_buckets_hold_raw_and_released_videos_as_folders_do(
         assert anonymize(run, source, out).done_before == 7
 
 
+def test_a_file_that_kills_its_reader_is_named_and_the_others_are_released(
+    ray_cluster: None, run: Path, tmp_path: Path
+) -> None:
+    names = ["a", "b", "killer", "c", "d"]
+    for name in names:
+        write_video(tmp_path / "raw" / f"{name}.mp4", frames=9)
+    over = threading.Event()
+    hunter = threading.Thread(target=_kill_readers_of, args=("killer", tmp_path / "out", over))
+    hunter.start()
+    from pipelines.release.anonymize import anonymize as through_ray
+
+    orders = plain_names(list_inputs(tmp_path / "raw"))
+    ledger = through_ray(load_trained(run), orders, tmp_path / "out", SETTINGS, crew=Crew(workers=1))
+    over.set()
+    hunter.join()
+    assert [(failure.shown, failure.error) for failure in ledger.failures] == [("killer.mp4", "crashed")]
+    expected = {f"{name}{suffix}" for name in names if name != "killer" for suffix in (".mp4", ".json")}
+    assert files_below(tmp_path / "out") == {".release.json"} | expected
+
+
+def _kill_readers_of(name: str, out: Path, over: threading.Event) -> None:
+    """Kill the worker whenever it has that file open, as a fault in a decoder would."""
+    notes = [Attempts(out)._note(name, attempt) for attempt in ("together", "alone")]
+    killed = set[Path]()
+    while not over.wait(0.001):
+        for note in notes:
+            if note not in killed and note.exists():
+                for process in psutil.process_iter(["cmdline"]):
+                    if "MapWorker" in " ".join(process.info["cmdline"] or []):
+                        process.kill()
+                        killed.add(note)
+
+
 def job(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     command = [sys.executable, str(ROOT / "jobs" / "anonymize.py"), *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
@@ -221,15 +257,15 @@ def job(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
 def test_a_killed_job_continues_and_redoes_no_finished_file(run: Path, tmp_path: Path) -> None:
     for at in range(12):
         write_video(tmp_path / "raw" / f"{at:02d}.mp4", frames=400, seed=at)
-    arguments = ("--from", str(run), "--input", "raw", "--output", "out", "--workers", "1")
+    arguments = ("--from", str(run), "--input", "raw", "--output", "out", "--workers", "2")
     killed = job(*arguments, cwd=tmp_path)
-    while not list((tmp_path / "out").glob("*.json")):
+    while not list((tmp_path / "out").glob("[!.]*.json")):
         assert killed.poll() is None, killed.communicate()
         time.sleep(0.05)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.communicate()
     time.sleep(1)  # Ray's processes follow their driver
-    finished = {path.stem for path in (tmp_path / "out").glob("*.json")}
+    finished = {path.stem for path in (tmp_path / "out").glob("[!.]*.json")}
     before = state(tmp_path / "out")
     assert 0 < len(finished) < 12
     again = job(*arguments, cwd=tmp_path)
