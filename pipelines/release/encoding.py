@@ -64,6 +64,7 @@ class VideoWriter:
         self._audio = audio
         self._durations = deque[int]()
         with self._write_errors_told():
+            path.write_bytes(b"")  # libav opens the file with the first frame only
             self._container = av.open(str(path.absolute()), "w", format="mp4", options=_CONTAINER_OPTIONS)
             self._stream = _video_stream(self._container, width, height, aspect, self._quality)
             if audio is not None:
