@@ -98,12 +98,16 @@ def write_source_with_sound(
     channels: int = 2,
     delay_seconds: float = 0.0,
     start_frame: int = 0,
+    lost_seconds: tuple[float, float] = (0.0, 0.0),
 ) -> Path:
-    """Two seconds of video from frame start_frame of 25 a second on, and a tone that is on and off for 1/4 s each."""
+    """Two seconds of video from frame start_frame of 25 a second on, and a tone that is on and off for 1/4 s each.
+
+    The packets of sound between lost_seconds are left out.
+    """
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=25, options={"threads": "1"})
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
-        sound = container.add_stream(codec, rate=rate, layout="mono" if channels == 1 else "stereo")
+        sound = container.add_stream(codec, rate=rate, layout={1: "mono", 2: "stereo", 6: "5.1"}[channels])
         for number in range(50):
             image = av.VideoFrame.from_ndarray(picture(number, 50, (64, 48)))
             image.pts, image.time_base = start_frame + number, Fraction(1, 25)
@@ -111,7 +115,8 @@ def write_source_with_sound(
             block = av.AudioFrame.from_ndarray(_tone(number, rate, channels), "fltp", sound.layout.name)
             block.pts, block.sample_rate, block.time_base = number * (rate // 25), rate, Fraction(1, rate)
             block.pts += round(delay_seconds * rate)
-            container.mux(sound.encode(block))
+            if not lost_seconds[0] <= number / 25 < lost_seconds[1]:
+                container.mux(sound.encode(block))
         container.mux(video.encode())
         container.mux(sound.encode())
     return path

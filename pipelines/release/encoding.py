@@ -24,6 +24,7 @@ from stprivacy.config import check_released_quality
 
 _TICKS = 90_000  # a second: within 6 microseconds of any time, and the usual rates are whole numbers of them
 _CONTAINER_OPTIONS = {"fflags": "+bitexact", "movflags": "+faststart", "movie_timescale": str(_TICKS)}
+_LONGEST_TICKS = 2**31 - 1  # of one frame in an MP4
 _FRAME_RATES = Fraction(24), Fraction(240)  # that the stream's level may promise: an encoder wants a rate to choose it
 _LARGEST_RATIO_TERM = 4096  # of a pixel's width to its height, as libx264 writes it into the stream
 _BT709_MATRIX = 1  # AVCOL_SPC_BT709
@@ -77,7 +78,8 @@ class VideoWriter:
         Raises: WriteError: the file cannot be written. VideoError: unreadable-audio.
         """
         frame = self._planes(pixels)
-        frame.pts, frame.time_base = round(seconds * _TICKS), Fraction(1, _TICKS)
+        earliest = 0 if self._held is None or self._held.pts is None else self._held.pts + 1
+        frame.pts, frame.time_base = max(round(seconds * _TICKS), earliest), Fraction(1, _TICKS)
         with self._write_errors_told():
             self._encode_held(frame.pts)
         self._held = frame
@@ -110,6 +112,8 @@ class VideoWriter:
     def _write_errors_told(self) -> Iterator[None]:
         try:
             yield
+        except WriteError:
+            raise
         except (FFmpegError, OSError) as error:
             reason = error.strerror or str(error)
             raise WriteError(f"{self._path} cannot be written: {reason}") from error
@@ -120,6 +124,11 @@ class VideoWriter:
             return
         assert frame.pts is not None
         duration = max(until - frame.pts, 1)
+        if duration > _LONGEST_TICKS:
+            hours = duration / _TICKS / 3600
+            raise WriteError(
+                f"{self._path} cannot be written: a frame is shown for {hours:.1f} h, MP4 has room for 6.6"
+            )
         if self._without_notes is None:
             self._start(Fraction(_TICKS, duration))
         self._durations.append(duration)

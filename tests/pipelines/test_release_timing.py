@@ -93,6 +93,31 @@ def test_the_last_frame_lasts_at_least_one_tick(tmp_path: Path, gap: Fraction) -
     assert told(tmp_path / "a.mp4").stream_seconds == Fraction(2, 25) + TICK
 
 
+def test_frames_closer_than_a_tick_stay_in_order_and_all_are_kept(tmp_path: Path) -> None:
+    writer = VideoWriter(tmp_path / "a.mp4", width=64, height=48, aspect=Fraction(4, 3), quality=23)
+    for number in range(10):
+        writer.write(picture(number, 10, (64, 48)), Fraction(number, 1_000_000))
+    writer.finish(Fraction(1))
+    released = told(tmp_path / "a.mp4")
+    assert released.times == [number * TICK for number in range(10)]
+    assert released.stream_seconds == 1
+
+
+def test_hours_between_two_frames_are_kept_and_more_than_mp4_can_tell_is_refused(tmp_path: Path) -> None:
+    writer = VideoWriter(tmp_path / "a.mp4", width=64, height=48, aspect=Fraction(4, 3), quality=23)
+    for number in range(5):
+        writer.write(picture(number, 5, (64, 48)), Fraction(number * 6 * 3600))
+    writer.finish(Fraction(30 * 3600))
+    released = told(tmp_path / "a.mp4")
+    assert released.times[-1] == 24 * 3600
+    assert released.stream_seconds == 30 * 3600
+    writer = VideoWriter(tmp_path / "b.mp4", width=64, height=48, aspect=Fraction(4, 3), quality=23)
+    writer.write(picture(0, 2, (64, 48)), Fraction(0))
+    with pytest.raises(WriteError, match=r"shown for 7\.0 h"):
+        writer.finish(Fraction(7 * 3600))
+    writer.abort()
+
+
 COLOURS = [(250, 0, 0), (0, 250, 0), (0, 0, 250), (250, 250, 250), (5, 5, 5), (220, 120, 40), (30, 160, 200)]
 
 
@@ -151,6 +176,7 @@ def loud_at(samples: NDArray[np.float32], rate: int, seconds: float) -> bool:
         ("a.mkv", "libopus", 48_000, 2, 0.5, 0),
         ("a.ts", "mp2", 44_100, 2, 0.0, 0),
         ("a.avi", "pcm_s16le", 11_025, 1, 0.0, 0),
+        ("a.mkv", "flac", 48_000, 6, 0.0, 0),
     ],
 )
 def test_sound_stays_in_step_with_its_video(
@@ -169,6 +195,23 @@ def test_sound_stays_in_step_with_its_video(
     assert released.start_seconds == 0
     assert abs(released.container_seconds - video.end_seconds) <= Fraction(1, 25)
     assert len(samples) / rate < video.end_seconds + 2048 / rate
+
+
+@pytest.mark.parametrize(("rate", "released_rate"), [(9_000, 11_025), (192_000, 96_000)])
+def test_sound_at_a_rate_that_aac_lacks_is_resampled(tmp_path: Path, rate: int, released_rate: int) -> None:
+    path = write_source_with_sound(tmp_path / "a.mkv", "pcm_s16le", rate)
+    copy(path, tmp_path / "out.mp4", keep_audio=True)
+    samples, told_rate = heard(tmp_path / "out.mp4")
+    assert told_rate == released_rate
+    assert [loud_at(samples, told_rate, moment / 8) for moment in (1, 3, 5, 7, 9, 11)] == [True, False] * 3
+
+
+def test_a_gap_in_the_sound_is_silent_and_what_follows_stays_in_its_place(tmp_path: Path) -> None:
+    path = write_source_with_sound(tmp_path / "a.mkv", "pcm_s16le", 8000, 1, lost_seconds=(0.6, 1.1))
+    copy(path, tmp_path / "out.mp4", keep_audio=True)
+    samples, rate = heard(tmp_path / "out.mp4")
+    moments = {0.1: True, 0.4: False, 0.56: True, 0.7: False, 1.05: False, 1.15: True, 1.4: False, 1.6: True}
+    assert {moment: loud_at(samples, rate, moment) for moment in moments} == moments
 
 
 def test_a_source_without_sound_gives_a_video_without_sound(tmp_path: Path) -> None:
@@ -223,6 +266,16 @@ def test_a_full_disk_is_told_wherever_it_strikes(tmp_path: Path) -> None:
         assert told_so.startswith(f"refused: {path} cannot be written: "), limit_bytes
         assert "large" in told_so, told_so
     assert written_within(whole, path) == "written\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here that is always full")
+def test_no_space_left_is_told_in_these_words() -> None:
+    writer = VideoWriter(Path("/dev/full"), width=64, height=48, aspect=Fraction(4, 3), quality=23)
+    with pytest.raises(WriteError, match="/dev/full cannot be written: No space left"):
+        for number in range(3):
+            writer.write(picture(number, 3, (64, 48)), Fraction(number, 25))
+        writer.finish(Fraction(3, 25))
+    writer.abort()
 
 
 def test_a_folder_that_is_gone_is_told(tmp_path: Path) -> None:
