@@ -1,6 +1,6 @@
 """Source videos with chosen times, codecs and shapes, and what a container tells of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -28,12 +28,12 @@ class Source:
     pixel_format: str = "yuv420p"
     sample_aspect: Fraction | None = None
     rotation: float = 0
-    container_options: Mapping[str, str] | None = None
+    timescale: int = 90_000
 
 
 def write_source(path: Path, source: Source) -> Path:
     """A video whose frames brighten from 30 to 220 with their number, their upper left quarter green."""
-    options = dict(source.container_options or {"video_track_timescale": "90000"} if path.suffix == ".mp4" else {})
+    options = {"video_track_timescale": str(source.timescale)} if path.suffix == ".mp4" else {}
     with av.open(str(path), "w", options=options) as container:
         stream = container.add_stream(
             source.codec, rate=source.rate, options={"threads": "1"} | QUIET.get(source.codec, {})
@@ -75,6 +75,7 @@ class Told:
     stream_seconds: Fraction | None
     container_seconds: Fraction
     start_seconds: Fraction
+    aspect: Fraction
 
 
 def told(path: Path) -> Told:
@@ -86,4 +87,42 @@ def told(path: Path) -> Told:
         stamps = [frame.pts * stream.time_base for frame in container.decode(stream) if frame.pts is not None]
         seconds = stream.duration * stream.time_base if stream.duration else None
         whole = Fraction(container.duration or 0, av.time_base)
-    return Told([stamp - stamps[0] for stamp in stamps], seconds, whole, stamps[0])
+        aspect = Fraction(stream.width, stream.height) * (stream.sample_aspect_ratio or 1)
+    return Told([stamp - stamps[0] for stamp in stamps], seconds, whole, stamps[0], aspect)
+
+
+def write_source_with_sound(
+    path: Path,
+    codec: str = "aac",
+    rate: int = 48_000,
+    channels: int = 2,
+    delay_seconds: float = 0.0,
+    start_frame: int = 0,
+    lost_seconds: tuple[float, float] = (0.0, 0.0),
+) -> Path:
+    """Two seconds of video from frame start_frame of 25 a second on, and a tone that is on and off for 1/4 s each.
+
+    The packets of sound between lost_seconds are left out.
+    """
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=25, options={"threads": "1"})
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        sound = container.add_stream(codec, rate=rate, layout={1: "mono", 2: "stereo", 6: "5.1"}[channels])
+        for number in range(50):
+            image = av.VideoFrame.from_ndarray(picture(number, 50, (64, 48)))
+            image.pts, image.time_base = start_frame + number, Fraction(1, 25)
+            container.mux(video.encode(image))
+            block = av.AudioFrame.from_ndarray(_tone(number, rate, channels), "fltp", sound.layout.name)
+            block.pts, block.sample_rate, block.time_base = number * (rate // 25), rate, Fraction(1, rate)
+            block.pts += round(delay_seconds * rate)
+            if not lost_seconds[0] <= number / 25 < lost_seconds[1]:
+                container.mux(sound.encode(block))
+        container.mux(video.encode())
+        container.mux(sound.encode())
+    return path
+
+
+def _tone(number: int, rate: int, channels: int) -> NDArray[np.float32]:
+    sample = np.arange(rate // 25) + number * (rate // 25)
+    is_on = sample % (rate // 2) < rate // 4
+    return np.tile((0.5 * np.sin(2 * np.pi * 440 * sample / rate) * is_on).astype(np.float32), (channels, 1))

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -255,8 +256,9 @@ def job(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
 
 
 def test_a_killed_job_continues_and_redoes_no_finished_file(run: Path, tmp_path: Path) -> None:
-    for at in range(12):
-        write_video(tmp_path / "raw" / f"{at:02d}.mp4", frames=400, seed=at)
+    first = write_video(tmp_path / "raw" / "00.mp4", frames=3000)
+    for at in range(1, 12):
+        shutil.copy(first, first.with_name(f"{at:02d}.mp4"))
     arguments = ("--from", str(run), "--input", "raw", "--output", "out", "--workers", "2")
     killed = job(*arguments, cwd=tmp_path)
     while not list((tmp_path / "out").glob("[!.]*.json")):

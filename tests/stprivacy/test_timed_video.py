@@ -100,8 +100,7 @@ def test_the_clock_of_the_first_frame_is_known_on_opening(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("rate", [Fraction(24000, 1001), Fraction(30000, 1001)])
 def test_broadcast_rates_are_exact(tmp_path: Path, rate: Fraction) -> None:
-    options = {"video_track_timescale": str(rate.numerator)}
-    source = Source(times=range(48), time_base=1 / rate, rate=rate, container_options=options)
+    source = Source(times=range(48), time_base=1 / rate, rate=rate, timescale=rate.numerator)
     video, frames = read(write_source(tmp_path / "a.mp4", source))
     assert [frame.seconds for frame in frames] == [number / rate for number in range(48)]
     assert video.end_seconds == 48 / rate
