@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from bad_corpus import write_bad_corpus, write_video
+from bad_corpus import BadFile, write_bad_corpus, write_untimed, write_video
 from release_fixtures import files_below, frame_count, reasons, release, sidecar, write_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,13 +21,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_bad_file_is_named_and_every_good_one_is_released(run: Path, tmp_path: Path) -> None:
     raw, out = tmp_path / "raw", tmp_path / "out"
     raw.mkdir()
-    bad = write_bad_corpus(raw)
+    bad = [*write_bad_corpus(raw), BadFile("untimed.flv", "no-timing")]
+    write_untimed(raw / "untimed.flv")
+    write_untimed(raw / "timed.flv", keeps_stamps=True)  # tells no frame rate, but when each frame is shown
     good = files_below(raw) - {file.name for file in bad}
+    assert good >= {"target.mp4", "timed.flv"}
     found = reasons(release(run, raw, out))
     assert {file.name: file.error for file in bad}.items() <= found.items()
     assert found.keys() == {file.name for file in bad} | good
     assert all(found[name] == "" for name in good)
-    assert good
     assert files_below(out) == {f"{Path(name).stem}{suffix}" for name in good for suffix in (".mp4", ".json")}
 
 
