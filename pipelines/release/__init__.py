@@ -1,0 +1,1 @@
+"""Trained networks out into the world: anonymised videos, and networks for other runtimes."""
