@@ -29,7 +29,7 @@ def export_command(
     The file appears only after its program has computed the same as the network on real clips.
 
     Args:
-        out: file to write, which must not exist yet
+        out: file to write, which must not exist yet; PyTorch expects the suffix .pt2 of its own
         keep_ratio: share of the tubelets that each stage keeps, fixed in the file; by default the trained one
         videos: video file, or folder of such, to check on; by default the test videos of the run's own data set
         stride: every stride-th frame of --videos is taken; by default that of the run's data set
