@@ -9,5 +9,5 @@ from pipelines.release.export_command import export_command
 if __name__ == "__main__":
     try:
         tyro.cli(export_command)
-    except (ValueError, RuntimeError, OSError) as error:
+    except ValueError as error:
         sys.exit(f"error: {error}")

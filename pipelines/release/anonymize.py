@@ -1,18 +1,12 @@
-"""Raw videos in, anonymised videos out, through Ray Data: resumable, and every file accounted for."""
+"""Raw videos in, anonymised videos out: resumable, and every file accounted for."""
 
 import os
-import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import ray
-import torch
-from numpy.typing import NDArray
-
+from pipelines import cluster
 from pipelines.release.drafts import remove_drafts
 from pipelines.release.inputs import Order
 from pipelines.release.ledger import ReleaseLedger
@@ -23,10 +17,6 @@ from pipelines.release.work import Outcome, release_videos
 from stprivacy.deployed import Deployed
 from stprivacy.storage import whole_location
 from stprivacy.trained import Trained
-
-_TASK_VIDEOS = 8  # files that a worker takes at a time
-_MOST_THREADS = 4  # of a worker, where there are fewer videos than CPUs
-_POLL_SECONDS = 1.0
 
 
 def anonymize(
@@ -39,7 +29,10 @@ def anonymize(
     previews: Path | None = None,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> ReleaseLedger:
-    """Release files into `out`, or finish what an interrupted call began. Needs a connected Ray.
+    """Release files into `out`, or finish what an interrupted call began.
+
+    Several files go through Ray, which is started, or connected to, if it is not yet. A single one, where there is no
+    cluster, is done in this process: starting Ray would take as long as a minute of video.
 
     Args:
         trained: the network
@@ -52,7 +45,7 @@ def anonymize(
 
     Raises:
         ValueError: `out` holds something else, or was begun otherwise.
-        ray.exceptions.RayError: a worker died more often than it is started again.
+        ray.exceptions.RayError: Ray itself failed.
     """
     settings = replace(settings, keep_ratio=settings.keep_ratio or trained.model.config.keep_ratio)
     Deployed(trained.model, settings.keep_ratio, settings.mask)  # raises where the two do not fit
@@ -63,107 +56,36 @@ def anonymize(
     begun, before = time.monotonic(), len(orders) - len(missing)
     progress(before, 0)
     destination = Destination(whole_location(out), provenance, settings, previews and previews.resolve())
-    outcomes, frames = _release(trained, missing, destination, crew, lambda done, read: progress(before + done, read))
+    release = _release_here if len(missing) < 2 and not os.environ.get("RAY_ADDRESS") else _release_through_ray
+    outcomes, frames = release(trained, missing, destination, crew, lambda done, read: progress(before + done, read))
     failures = tuple(sorted((one for one in outcomes if one.error), key=lambda one: one.shown))
     assert len(outcomes) == len(missing), f"{len(missing)} files in, {len(outcomes)} accounted for"
     return ReleaseLedger(len(orders), before, failures, time.monotonic() - begun, frames)
 
 
-def _release(
-    trained: Trained,
-    orders: Sequence[Order],
-    destination: Destination,
-    crew: Crew,
-    progress: Callable[[int, int], None],
+_Told = Callable[[int, int], None]
+
+
+def _release_here(
+    trained: Trained, orders: Sequence[Order], destination: Destination, crew: Crew, progress: _Told
 ) -> tuple[list[Outcome], int]:
-    if not orders:
-        return [], 0
-    workers, resources = _resources(crew, len(orders))
-    board = ray.remote(num_cpus=0)(_Board).remote()
-    network = ray.put(trained.model)
-    size = min(_TASK_VIDEOS, -(-len(orders) // workers))
-    items = [asdict(order) for order in orders]
-    dataset = ray.data.from_items(items, override_num_blocks=-(-len(items) // size)).map_batches(
-        _Worker,
-        fn_constructor_args=([network], destination, board, resources["num_cpus"]),
-        batch_size=size,
-        compute=ray.data.ActorPoolStrategy(size=workers),
-        **resources,
-    )
-    with _Watch(board, progress) as watch:
-        outcomes = [Outcome(**row) for row in dataset.iter_rows()]
-    return outcomes, watch.frames
+    settings, frames = destination.settings, 0
+
+    def report(more_frames: int, _: int) -> None:
+        nonlocal frames
+        frames += more_frames
+        progress(0, frames)
+
+    network = trained.model.to("cuda" if crew.use_gpu else "cpu")
+    outcomes = release_videos(orders, Deployed(network, settings.keep_ratio, settings.mask), destination, report)
+    progress(len(outcomes), frames)
+    return outcomes, frames
 
 
-def _resources(crew: Crew, videos: int) -> tuple[int, dict[str, Any]]:
-    """Workers, and the CPUs and GPUs of each: few videos get several threads each."""
-    local = not os.environ.get("RAY_ADDRESS")
-    total: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    # An embedded Ray is told of more CPUs than there are.
-    cpus = int(min(total.get("CPU", 1), os.cpu_count() or 1) if local else total.get("CPU", 1))
-    if crew.use_gpu and not total.get("GPU"):
-        raise ValueError("--use-gpu: no GPU is known to Ray; leave it out to run on CPUs")
-    at_most = crew.workers or int(total["GPU"] if crew.use_gpu else cpus)
-    workers = max(min(at_most, videos), 1)
-    threads = max(min(cpus // workers, _MOST_THREADS), 1)
-    return workers, {"num_cpus": threads} | ({"num_gpus": 1} if crew.use_gpu else {})
+def _release_through_ray(
+    trained: Trained, orders: Sequence[Order], destination: Destination, crew: Crew, progress: _Told
+) -> tuple[list[Outcome], int]:
+    cluster.start(verbose=crew.verbose)
+    from pipelines.release.through_ray import release_through_ray  # imports Ray Data, which reads what start has set
 
-
-class _Worker:
-    """One process with the network, for as long as there are videos."""
-
-    def __init__(self, network: list[Any], destination: Destination, board: Any, threads: int) -> None:
-        torch.set_num_threads(threads)
-        # In a list, as Ray would fetch an argument once, and a worker that is started again finds it gone.
-        model = ray.get(network[0]).to("cuda" if ray.get_gpu_ids() else "cpu")
-        settings = destination.settings
-        self._deployed = Deployed(model, settings.keep_ratio, settings.mask)
-        self._destination, self._board = destination, board
-
-    def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        orders = [Order(*row) for row in zip(batch["path"], batch["shown"], batch["name"], strict=True)]
-        # A worker in this one's place has died: what it had finished is done.
-        done = [order for order in orders if is_done(order.path, self._destination.out, order.name)]
-        todo = [order for order in orders if order not in done]
-        outcomes = [Outcome(order.shown) for order in done]
-        self._board.add.remote(0, len(done))
-        outcomes += release_videos(todo, self._deployed, self._destination, self._board.add.remote)
-        return {name: np.array([getattr(one, name) for one in outcomes]) for name in ("shown", "error", "message")}
-
-
-class _Board:
-    """An actor to which the workers tell how far they are."""
-
-    def __init__(self) -> None:
-        self._frames = self._files = 0
-
-    def add(self, frames: int, files: int) -> None:
-        self._frames += frames
-        self._files += files
-
-    def read(self) -> tuple[int, int]:
-        return self._files, self._frames
-
-
-class _Watch:
-    """Passes on what the board says, from a thread, as long as the driver waits for whole tasks."""
-
-    def __init__(self, board: Any, progress: Callable[[int, int], None]) -> None:
-        self._board, self._progress = board, progress
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._poll, daemon=True)
-        self.frames = 0
-
-    def __enter__(self) -> "_Watch":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._over.set()
-        self._thread.join()
-        files, self.frames = ray.get(self._board.read.remote())
-        self._progress(files, self.frames)
-
-    def _poll(self) -> None:
-        while not self._over.wait(_POLL_SECONDS):
-            self._progress(*ray.get(self._board.read.remote()))
+    return release_through_ray(trained.model, orders, destination, crew, progress)

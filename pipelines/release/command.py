@@ -6,10 +6,10 @@ from typing import Annotated
 
 import tyro
 
-from pipelines import cluster
 from pipelines.data.index import read_description
 from pipelines.locations import LocalFolder, Location
 from pipelines.progress import Progress
+from pipelines.release.anonymize import anonymize
 from pipelines.release.inputs import Order, check_apart, list_inputs, opaque_names, plain_names
 from pipelines.release.ledger import ReleaseLedger, write_failures
 from pipelines.release.settings import Crew, ReleaseSettings
@@ -26,7 +26,6 @@ def anonymize_command(
     preview: bool = False,
     keys: LocalFolder | None = None,
     quiet: bool = False,
-    verbose: bool = False,
 ) -> ReleaseLedger:
     """Anonymise videos with a trained network; run again, finish an interrupted release and redo nothing.
 
@@ -39,7 +38,6 @@ def anonymize_command(
         preview: also write raw, sparsified and anonymized side by side to OUTPUT-preview-contains-raw-frames
         keys: file for the key to opaque names, by default OUTPUT-keys.json
         quiet: show no progress
-        verbose: show Ray's own messages
 
     Raises:
         ValueError: a run, input or output that cannot be used, or settings that do not fit the network.
@@ -54,7 +52,7 @@ def anonymize_command(
     if keys and not settings.opaque_names:
         raise ValueError("--keys belongs to --opaque-names")
     orders = _orders(source, settings, keys or _beside(out, "-keys.json"))
-    ledger = _release(trained, orders, out, settings, crew, previews, quiet, verbose)
+    ledger = _release(trained, orders, out, settings, crew, previews, quiet)
     failures = _beside(out, "-failures.json")
     write_failures(failures, ledger.failures)
     print(ledger)
@@ -76,22 +74,14 @@ def _release(
     crew: Crew,
     previews: Path | None,
     quiet: bool,
-    verbose: bool,
 ) -> ReleaseLedger:
-    cluster.start(verbose=verbose)
-    from pipelines.release.anonymize import anonymize  # imports Ray Data, which reads what the cluster's start has set
-
     with Progress(quiet=quiet) as progress:
         task = progress.task("release", total=len(orders), unit="files")
-        return anonymize(
-            trained,
-            orders,
-            out,
-            settings,
-            crew=crew,
-            previews=previews,
-            progress=lambda done, frames: task.update(done, f"{frames} source frames"),
-        )
+
+        def told(done: int, frames: int) -> None:
+            task.update(done, f"{frames} source frames")
+
+        return anonymize(trained, orders, out, settings, crew=crew, previews=previews, progress=told)
 
 
 def _trained_stride(trained: Trained) -> int:

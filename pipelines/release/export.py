@@ -29,7 +29,7 @@ _ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _OPSET = 20  # the newest that runtimes of the last years read; attention is spelled out in it
 
 
-class Deployed(nn.Module):
+class FixedNetwork(nn.Module):
     """STPrivacy in evaluation at one keep ratio, as a function between tensors: what an export computes."""
 
     def __init__(self, network: STPrivacy, keep_ratio: float) -> None:
@@ -77,7 +77,7 @@ class Parity:
         )
 
 
-def export(deployed: Deployed, out: Path, file_format: ExportFormat, clips: Tensor) -> Parity:
+def export(fixed: FixedNetwork, out: Path, file_format: ExportFormat, clips: Tensor) -> Parity:
     """Translate a network, run both on real clips [b 3 t h w] in [-1, 1], and write the program only if it is the same.
 
     Raises: ValueError: `out` exists, too few clips, no package for the format, or a program that computes something
@@ -88,8 +88,8 @@ def export(deployed: Deployed, out: Path, file_format: ExportFormat, clips: Tens
     if len(clips) < FEWEST_CLIPS:
         raise ValueError(f"parity takes {FEWEST_CLIPS} clips or more, for two batch sizes: there are {len(clips)}")
     check_packages(file_format)
-    content = _WRITERS[file_format](_traced(deployed), deployed.metadata())
-    parity = compare(deployed, load_program(content, file_format), clips)
+    content = _WRITERS[file_format](_traced(fixed), fixed.metadata())
+    parity = compare(fixed, load_program(content, file_format), clips)
     if not parity.holds:
         raise ValueError(
             f"the {file_format} program is not the network: its video differs by up to {parity.difference:.2e}, where "
@@ -128,11 +128,11 @@ def compare(network: Program, program: Program, clips: Tensor) -> Parity:
 
 
 @torch.no_grad()
-def _traced(deployed: Deployed) -> ExportedProgram:
-    clip = deployed.network.config.clip
+def _traced(fixed: FixedNetwork) -> ExportedProgram:
+    clip = fixed.network.config.clip
     # The file keeps its example, which must be nobody's clip.
     example = torch.zeros(2, 3, clip.frames, clip.height_px, clip.width_px)
-    return torch.export.export(deployed, (example,), dynamic_shapes={"clip": {0: Dim("batch", min=1)}})
+    return torch.export.export(fixed, (example,), dynamic_shapes={"clip": {0: Dim("batch", min=1)}})
 
 
 def _torch_bytes(program: ExportedProgram, metadata: Mapping[str, str]) -> bytes:

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from pipelines.data.index import read_description
 from pipelines.locations import Location
-from pipelines.release.export import FEWEST_CLIPS, Deployed, ExportFormat, check_packages, export
+from pipelines.release.export import FEWEST_CLIPS, ExportFormat, FixedNetwork, check_packages, export
 from pipelines.release.real_clips import clips_of_data, clips_of_files
-from pipelines.runs import RunConfig, load_anonymizer, read_config
-from stprivacy.models.anonymizer import STPrivacy
+from pipelines.runs import RunConfig, read_config
 from stprivacy.storage import checked_location, location
+from stprivacy.trained import load_trained
 
 
 def export_command(
@@ -43,20 +43,11 @@ def export_command(
         raise ValueError(f"--clips must be {FEWEST_CLIPS} or more and --stride 1 or more, got {clips} and {stride}")
     check_packages(file_format)
     run, out = checked_location(run), checked_location(out)
-    config = read_config(run)
-    deployed = Deployed(_network(run, config), config.model.keep_ratio if keep_ratio is None else keep_ratio)
-    parity = export(deployed, out, file_format, _real_clips(config, videos, stride, clips))
-    print(f"{'keep ratio':<22} {deployed.keep_ratio:g}", parity, sep="\n")
+    network, config = load_trained(run).model, read_config(run)
+    fixed = FixedNetwork(network, config.model.keep_ratio if keep_ratio is None else keep_ratio)
+    parity = export(fixed, out, file_format, _real_clips(config, videos, stride, clips))
+    print(f"{'keep ratio':<22} {fixed.keep_ratio:g}", parity, sep="\n")
     print(f"{'file size':<22} {out.stat().st_size / 1e6:.2f} MB", out, sep="\n")
-
-
-def _network(folder: Path, config: RunConfig) -> STPrivacy:
-    if config.phase == "evaluate":
-        raise ValueError(f"{folder} is an evaluate run: it holds no anonymizer. Give an init or adversarial run")
-    network = load_anonymizer(folder)
-    if not isinstance(network, STPrivacy):
-        raise ValueError(f"{folder} trained {config.anonymizer}: only runs of stprivacy can be exported")
-    return network
 
 
 def _real_clips(config: RunConfig, videos: Path | None, stride: int | None, count: int) -> Tensor:

@@ -2,9 +2,12 @@
 
 import json
 import math
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
+
+import torch
 
 from stprivacy.config import check_keep_ratio, check_released_quality, to_dict
 from stprivacy.decoding import VideoLimits
@@ -68,12 +71,16 @@ class Crew:
     Args:
         workers: processes, each with the network, by default one a CPU or GPU
         use_gpu: one GPU for each worker
+        verbose: show Ray's own messages
     """
 
     workers: int | None = None
     use_gpu: bool = False
+    verbose: bool = False
 
     def __post_init__(self) -> None:
+        if self.use_gpu and not os.environ.get("RAY_ADDRESS") and not torch.cuda.is_available():
+            raise ValueError("--use-gpu: no GPU can be used here; leave it out to run on CPUs")
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"workers must be positive, got {self.workers}")
 

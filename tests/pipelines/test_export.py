@@ -15,7 +15,7 @@ from launch_fixtures import TINY
 from shard_fixtures import write_tiny_dataset
 from tiny import CLIP, MODEL
 
-from pipelines.release.export import Deployed, ExportFormat, Program, export, load_program
+from pipelines.release.export import ExportFormat, FixedNetwork, Program, export, load_program
 from pipelines.release.export_command import export_command
 from pipelines.runs import load_anonymizer
 from stprivacy.checkpoint import weights_digest
@@ -47,7 +47,7 @@ class Written:
     file: Path
     file_format: ExportFormat
     program: Program
-    deployed: Deployed
+    deployed: FixedNetwork
 
 
 # Of the 16 combinations every second one, such that any three of the four settings meet in all ways.
@@ -66,7 +66,7 @@ def written(request: pytest.FixtureRequest, runs: Path, tmp_path_factory: pytest
     export_command(run, file, file_format, keep_ratio, clips=4)
     network = load_anonymizer(run)
     assert isinstance(network, STPrivacy)
-    return Written(file, file_format, load_program(file.read_bytes(), file_format), Deployed(network, keep_ratio))
+    return Written(file, file_format, load_program(file.read_bytes(), file_format), FixedNetwork(network, keep_ratio))
 
 
 @pytest.mark.parametrize("batch", [2, 5])
@@ -138,7 +138,7 @@ def test_onnx_names_its_inputs_and_outputs_and_leaves_the_batch_open(written: Wr
 
 @torch.no_grad()
 def test_a_network_without_anonymization_block_hands_on_the_raw_values_it_keeps(tmp_path: Path) -> None:
-    deployed = Deployed(STPrivacy(replace(MODEL, anonymizer_depth=0)), 0.5)
+    deployed = FixedNetwork(STPrivacy(replace(MODEL, anonymizer_depth=0)), 0.5)
     assert export(deployed, tmp_path / "a.onnx", "onnx", unseen(4)).holds
     video, _ = load_program((tmp_path / "a.onnx").read_bytes(), "onnx")(unseen(2))
     kept = video != 0

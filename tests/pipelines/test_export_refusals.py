@@ -21,7 +21,7 @@ from shard_fixtures import write_tiny_dataset
 from tiny import CLIP, MODEL
 from torch import Tensor
 
-from pipelines.release.export import Deployed, compare, export
+from pipelines.release.export import FixedNetwork, compare, export
 from pipelines.release.export_command import export_command
 from pipelines.release.real_clips import clips_of_data
 from pipelines.runs import with_anonymizer
@@ -62,7 +62,7 @@ def test_a_program_that_is_not_the_network_is_refused_and_leaves_no_file(tmp_pat
         r"by up to \d.*, where 0\.001 is allowed, .* in [1-9]\d* of 32 entries, where none may\. Nothing was written$"
     )
     with pytest.raises(ValueError, match=said):
-        export(Deployed(Otherwise(MODEL), 0.5), tmp_path / "sub" / "network.pt2", "torch-export", unseen(4))
+        export(FixedNetwork(Otherwise(MODEL), 0.5), tmp_path / "sub" / "network.pt2", "torch-export", unseen(4))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -82,7 +82,7 @@ def last_clip_brighter(by: float) -> Change:
     ids=["nothing", "little", "too much", "no number", "mask"],
 )
 def test_a_fault_in_the_last_batch_alone_counts(change: Change, difference: float, entries: int) -> None:
-    network = Deployed(STPrivacy(MODEL), 0.5)
+    network = FixedNetwork(STPrivacy(MODEL), 0.5)
 
     def program(clip: Tensor) -> tuple[Tensor, Tensor]:
         return change(*network(clip)) if len(clip) == 2 else network(clip)
