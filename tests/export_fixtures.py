@@ -4,12 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from launch_fixtures import TINY
+from run_fixtures import do_run
 from torch import Tensor
 
 from pipelines.runs import RunConfig
 from stprivacy.config import PhaseConfig, TestViewsConfig
-from tests.launch_fixtures import TINY
-from tests.run_fixtures import do_run
 
 METADATA = ("format_version", "weights_sha256", "keep_ratio", "clip", "value_range")
 _QUICK = PhaseConfig(epochs=1, batch_size=6, max_steps=2)

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,11 +53,14 @@ def anonymize(
     provenance = provenance_of(trained, settings)
     claim(out, provenance)
     remove_drafts(out)
-    missing = [order for order in orders if not is_done(order.path, out, order.name)]
+    with ThreadPoolExecutor() as pool:  # whose threads digest sources, or wait for an object store
+        done = pool.map(lambda order: is_done(order.path, out, order.name), orders)
+        missing = [order for order, is_there in zip(orders, done, strict=True) if not is_there]
     begun, before = time.monotonic(), len(orders) - len(missing)
     progress(before, 0)
     destination = Destination(whole_location(out), provenance, settings, previews and previews.resolve())
-    release = _release_here if len(missing) < 2 and not os.environ.get("RAY_ADDRESS") else _release_through_ray
+    few = not missing or (len(missing) == 1 and not os.environ.get("RAY_ADDRESS"))
+    release = _release_here if few else _release_through_ray
     outcomes, frames = release(trained, missing, destination, crew, lambda done, read: progress(before + done, read))
     failures = tuple(sorted((one for one in outcomes if one.error), key=lambda one: one.shown))
     assert len(outcomes) == len(missing), f"{len(missing)} files in, {len(outcomes)} accounted for"

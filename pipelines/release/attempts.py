@@ -1,6 +1,7 @@
 """Files that kill the process that reads them: found out and named, so that they do not stop the others."""
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -35,7 +36,8 @@ class Attempts:
     def end(self, name: str) -> None:
         """The file is closed."""
         for attempt in ("alone", "together"):
-            self._note(name, attempt).unlink(missing_ok=True)
+            with suppress(NotADirectoryError):  # whoever wrote no note need not remove one
+                self._note(name, attempt).unlink(missing_ok=True)
 
     def _note(self, name: str, attempt: str) -> Path:
         digest = hashlib.blake2b(name.encode(), digest_size=8).hexdigest()

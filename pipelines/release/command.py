@@ -1,5 +1,6 @@
 """The command line of jobs/anonymize.py."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -42,6 +43,9 @@ def anonymize_command(
     Raises:
         ValueError: a run, input or output that cannot be used, or settings that do not fit the network.
     """
+    if not crew.verbose:
+        # Ray complains, at every start of a pool of workers, of how Ray Data starts them.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     source, out = (checked_location(place) for place in (input, output))
     trained = load_trained(checked_location(from_run))
     check_apart(source, out)

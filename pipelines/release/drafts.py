@@ -33,7 +33,6 @@ def draft(target: Path) -> Iterator[Path]:
 
 
 def remove_drafts(folder: Path) -> None:
-    """What killed processes left half-written below a folder. An object store has only whole files."""
-    if not is_remote(folder):
-        for path in folder.rglob(f".*{PARTIAL_SUFFIX}"):
-            path.unlink()
+    """What killed processes left half-written, and their notes, below a folder."""
+    for path in folder.rglob(f".*{PARTIAL_SUFFIX}"):
+        path.unlink()

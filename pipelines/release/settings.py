@@ -121,8 +121,11 @@ def claim(out: Path, provenance: Provenance) -> None:
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} is not empty and holds no release: give a new or empty folder as --output")
-    make_folder(out)
-    write_whole(path, (json.dumps(now, indent=2) + "\n").encode())
+    try:
+        make_folder(out)
+        write_whole(path, (json.dumps(now, indent=2) + "\n").encode())
+    except OSError as error:
+        raise ValueError(f"--output {out} cannot be written: {error.strerror or error}") from error
 
 
 def _check(out: Path, before: dict[str, Any], now: dict[str, Any]) -> None:

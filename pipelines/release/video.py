@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -13,13 +14,16 @@ from pipelines.release.audio import AudioSource
 from pipelines.release.drafts import draft
 from pipelines.release.encoding import VideoWriter
 from pipelines.release.inputs import Order
-from pipelines.release.preview import PreviewWriter
 from pipelines.release.settings import Provenance, ReleaseSettings
 from pipelines.release.sidecar import file_digest, make_sidecar, pack_keep, remove_pair, write_sidecar
+from stprivacy.decoding import VideoError, local_file
 from stprivacy.deployed import Deployed
 from stprivacy.steady import AnonymizedClip, Clip
 from stprivacy.storage import local_copy, location
 from stprivacy.timed_video import TimedFrame, TimedVideo
+
+if TYPE_CHECKING:
+    from pipelines.release.preview import PreviewWriter
 
 
 @dataclass(frozen=True)
@@ -55,17 +59,26 @@ class OpenVideo:
         with ExitStack() as stack:
             out, name, settings = self._to.out, self.order.name, self._to.settings
             remove_pair(out, name)  # of a source that has changed since
-            source = stack.enter_context(local_copy(location(self.order.path)))
-            self._source, self._digest = source, file_digest(source)
+            self._source, self._digest = self._open_source(stack)
             clip = self._deployed.clip
             assert settings.stride is not None
             size = {"height_px": clip.height_px, "width_px": clip.width_px}
-            video = TimedVideo(source, stride=settings.stride, limits=settings.limits, **size)
+            video = TimedVideo(self._source, stride=settings.stride, limits=settings.limits, **size)
             self._video = stack.enter_context(video)
             self._clips = _clips_of(self._video.frames(), clip.frames)
             self._draft = stack.enter_context(draft(out / f"{name}.mp4"))
             self._stack = stack.pop_all()
         return self
+
+    def _open_source(self, stack: ExitStack) -> tuple[Path, dict[str, Any]]:
+        try:
+            source = stack.enter_context(local_copy(location(self.order.path)))
+            local_file(source)  # no pipe, from which a digest would wait for bytes
+            return source, file_digest(source)
+        except FileNotFoundError as error:
+            raise VideoError("missing", "no such file") from error
+        except OSError as error:
+            raise VideoError("unreadable", f"cannot be read: {error.strerror or error}") from error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -82,11 +95,12 @@ class OpenVideo:
 
     def read(self) -> Clip:
         """The next clip. Raises: VideoError: the source cannot be read on, or ends before its end."""
-        frames, self.all_read = next(self._clips)
+        frames, last = next(self._clips)
         self.frames_read = self._video.source_frames
         self._waiting.append(frames)
+        self.all_read = last  # after the line above: another thread writes what waits
         pixels = torch.stack([torch.from_numpy(frame.pixels) for frame in frames])
-        return Clip(self.name, self._deployed.prepare(pixels), self.all_read)
+        return Clip(self.name, self._deployed.prepare(pixels), last)
 
     def take(self, done: AnonymizedClip) -> bool:
         """Write the clip that was read first of those not yet written; gives back whether it was the last.
@@ -135,7 +149,9 @@ class OpenVideo:
         self._stack.callback(audio.close)
         return audio
 
-    def _open_preview(self, folder: Path) -> PreviewWriter:
+    def _open_preview(self, folder: Path) -> "PreviewWriter":
+        from pipelines.release.preview import PreviewWriter  # brings OpenCV, which takes time to load
+
         return PreviewWriter(folder / self.order.name, self._deployed.clip, self._video.aspect)
 
 

@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import get_args
 
@@ -12,11 +13,12 @@ from pipelines.release.inputs import Order
 from pipelines.release.video import Destination, OpenVideo
 from stprivacy.decoding import VideoError
 from stprivacy.deployed import Deployed
-from stprivacy.steady import Clip
+from stprivacy.steady import AnonymizedClip, Clip
 
-BATCH_CLIPS = 8
+BATCH_CLIPS = 4
 OPEN_VIDEOS = 4  # each has a decoder and an encoder
 REPORT_SECONDS = 0.5
+_Ended = VideoError | OSError | None  # of a video that is whole: None
 _CRASHED = "the process that read it died, twice, the second time with no other file open"
 
 
@@ -50,6 +52,8 @@ def release_videos(
 
 
 class _Work:
+    """Three things at a time: the next batch is read and the last one written while the network is at this one."""
+
     def __init__(
         self,
         orders: Sequence[Order],
@@ -68,14 +72,25 @@ class _Work:
         self._told_at = time.monotonic()
 
     def run(self) -> list[Outcome]:
-        try:
-            while self._orders or self._open:
+        clips: list[Clip] = []
+        done: list[AnonymizedClip] = []
+        with ThreadPoolExecutor(2) as pool:
+            try:
                 self._open_more()
-                self._pass_on(self._read())
-                self._tell()
-        finally:  # interrupted, or by a fault of the program: half-written files go
-            for name in list(self._open):
-                self._close(name, InterruptedError())
+                while self._open:
+                    reading = pool.submit(self._read, list(self._open.values()))
+                    writing = pool.submit(self._write, done)
+                    done = self._masks.push(clips)
+                    (clips, broken), written = reading.result(), writing.result()
+                    for name, error in (written | broken).items():  # nobody is at any video now
+                        self._close(name, error)
+                    clips = [clip for clip in clips if clip.video in self._open]
+                    self._open_more()
+                    self._tell()
+            finally:  # interrupted, or by a fault of the program: half-written files go
+                pool.shutdown()
+                for name in list(self._open):
+                    self._close(name, InterruptedError())
         self._tell(whole=True)
         return self._outcomes
 
@@ -92,36 +107,37 @@ class _Work:
             else:
                 self._open[video.name] = video
 
-    def _read(self) -> list[Clip]:
-        """A batch of the next clips, by turns from each video that still has some."""
+    def _read(self, videos: Sequence[OpenVideo]) -> tuple[list[Clip], dict[str, _Ended]]:
+        """A batch of the next clips, by turns from each video that still has some, and the videos that broke off."""
         clips: list[Clip] = []
+        broken: dict[str, _Ended] = {}
         while len(clips) < BATCH_CLIPS:
-            before = len(clips)
-            for name, video in list(self._open.items()):
-                if video.all_read or len(clips) == BATCH_CLIPS:
-                    continue
+            waiting = [video for video in videos if not video.all_read and video.name not in broken]
+            if not waiting:
+                break
+            for video in waiting[: BATCH_CLIPS - len(clips)]:
                 try:
                     clips.append(video.read())
                 except (VideoError, OSError) as error:
-                    clips = [clip for clip in clips if clip.video != name]
-                    self._close(name, error)
-            if len(clips) <= before:
-                break
-        return clips
+                    broken[video.name] = error
+        return clips, broken
 
-    def _pass_on(self, clips: Sequence[Clip]) -> None:
-        for done in self._masks.push(clips):
-            video = self._open.get(str(done.video))
-            if video is None:
-                continue  # it failed at an earlier clip of this batch
+    def _write(self, done: Sequence[AnonymizedClip]) -> dict[str, _Ended]:
+        """Write what became of clips; gives back the videos that are over, finished or not."""
+        over: dict[str, _Ended] = {}
+        for clip in done:
+            video = self._open.get(str(clip.video))
+            if video is None or video.name in over:
+                continue  # it failed at an earlier clip
             try:
-                if video.take(done):
+                if video.take(clip):
                     video.finish()
-                    self._close(video.name)
+                    over[video.name] = None
             except (VideoError, OSError) as error:
-                self._close(video.name, error)
+                over[video.name] = error
+        return over
 
-    def _close(self, name: str, error: VideoError | OSError | None = None) -> None:
+    def _close(self, name: str, error: _Ended) -> None:
         video = self._open.pop(name)
         self._frames_closed += video.frames_read
         self._masks.forget(name)

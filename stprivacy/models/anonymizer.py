@@ -31,7 +31,7 @@ class Survivors:
 
     def keep(self, grid: tuple[int, int, int]) -> Tensor:
         """The keep mask [b l n] of a clip of this grid (L, rows, columns)."""
-        keep = self.x.new_zeros(len(self.x), grid[0] * grid[1] * grid[2]).scatter_(1, self.places, 1.0)
+        keep = self.x.new_zeros(self.x.shape[0], grid[0] * grid[1] * grid[2]).scatter_(1, self.places, 1.0)
         return rearrange(keep, "b (l n) -> b l n", l=grid[0])
 
 
@@ -157,7 +157,7 @@ class STPrivacy(nn.Module):
         """The video [b 3 t h w] that the last survivors give, 0 elsewhere, and their tokens [b k d]."""
         x = self.norm(run_layers(self.anonymization, survivors.x, None, repeat(None)))
         values = self._values(x, raw_video, survivors.places)
-        canvas = values.new_zeros(len(x), grid[0] * grid[1] * grid[2], values.shape[-1])
+        canvas = values.new_zeros(x.shape[0], grid[0] * grid[1] * grid[2], values.shape[-1])
         canvas = canvas.scatter(1, survivors.places.unsqueeze(-1).expand_as(values), values)
         return self._to_video(canvas, grid, survivors.keep(grid).flatten(1)), x
 

@@ -94,6 +94,15 @@ def test_a_folder_that_cannot_be_written_is_named(run: Path, tmp_path: Path) -> 
     assert "irectory" in outcomes[0].message
 
 
+def test_what_is_no_file_is_named_and_waited_for_by_nobody(run: Path, tmp_path: Path) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    raw.mkdir()
+    os.mkfifo(raw / "pipe.mp4")
+    (raw / "gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    assert reasons(release(run, raw, out)) == {"gone.mp4": "missing", "pipe.mp4": "unreadable"}
+    assert files_below(out) == set()
+
+
 def test_names_may_be_as_long_and_as_odd_as_file_systems_allow(run: Path, tmp_path: Path) -> None:
     raw, out = tmp_path / "raw", tmp_path / "out"
     names = ["ü" * 120, "%d-$(x) 'a' \"b\"", "-y", "line\nbreak", "x" * 250]

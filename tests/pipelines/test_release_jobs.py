@@ -213,7 +213,11 @@ def test_buckets_hold_raw_and_released_videos_as_folders_do(
         for name in found:
             if name.endswith(".json") and name != ".release.json":
                 assert json.loads(found[name])["keep"] == json.loads(local[name])["keep"]
-        assert anonymize(run, source, out).done_before == 7
+        Attempts(out).begin("1", alone=True)  # as a job leaves it that was killed at that file
+        (out / "1.json").unlink()
+        again = anonymize(run, source, out)
+        assert (again.done_before, [failure.shown for failure in again.failures]) == (6, ["cut.mp4"])
+        assert contents(out).keys() == local.keys()
 
 
 def test_a_file_that_kills_its_reader_is_named_and_the_others_are_released(
@@ -318,6 +322,7 @@ def test_the_job_releases_under_opaque_names_with_previews_and_says_what_failed(
         (("--keep-ratio", "1.7"), r"keep_ratio must be in \(0, 1\], got 1.7"),
         (("--keys", "k.json"), "--keys belongs to --opaque-names"),
         (("--mask", "soft"), "soft"),
+        (("--output", "/dev/null/out"), "--output .* cannot be written: Not a directory"),
     ],
 )
 def test_what_cannot_be_is_one_clear_line(

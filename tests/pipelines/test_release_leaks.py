@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import pytest
 from av.stream import Disposition
+from release_fixtures import files_below, reasons, release, write_run
 from telling_fixtures import SECRETS, write_telling_source
 
 from pipelines.release.audio import AudioSource
@@ -31,7 +32,7 @@ SOURCES = pytest.mark.parametrize("name", SECRETS)
 SOUND = pytest.mark.parametrize("keep_audio", [False, True], ids=["mute", "with-sound"])
 
 
-def release(folder: Path, name: str, keep_audio: bool) -> Path:
+def write_one(folder: Path, name: str, keep_audio: bool) -> Path:
     source, released = write_telling_source(folder / name), folder / "released.mp4"
     with TimedVideo(source, stride=1, height_px=32, width_px=32, limits=VideoLimits()) as video:
         sound = AudioSource(source, start_seconds=video.start_seconds, limits=VideoLimits()) if keep_audio else None
@@ -75,7 +76,7 @@ def test_the_sources_do_tell_what_these_tests_look_for(tmp_path: Path, name: str
 def test_streams_tags_chapters_and_side_data_are_those_of_the_release_alone(
     tmp_path: Path, name: str, keep_audio: bool
 ) -> None:
-    with av.open(str(release(tmp_path, name, keep_audio))) as container:
+    with av.open(str(write_one(tmp_path, name, keep_audio))) as container:
         codecs = [(stream.type, stream.codec_context.name) for stream in container.streams]
         assert codecs == [("video", "h264"), ("audio", "aac")][: 1 + keep_audio]
         assert container.metadata == FILE_TAGS
@@ -96,7 +97,7 @@ def test_streams_tags_chapters_and_side_data_are_those_of_the_release_alone(
 def test_no_byte_of_the_file_tells_of_the_source_or_of_what_made_it(
     tmp_path: Path, name: str, keep_audio: bool
 ) -> None:
-    content = release(tmp_path, name, keep_audio).read_bytes().lower()
+    content = write_one(tmp_path, name, keep_audio).read_bytes().lower()
     told = [secret for secret in (*SECRETS[name], *MAKERS, b"SECRET", b"cover") if secret.lower() in content]
     assert told == []
 
@@ -106,7 +107,7 @@ def test_no_byte_of_the_file_tells_of_the_source_or_of_what_made_it(
 def test_the_boxes_of_the_file_hold_no_dates_no_turn_and_no_user_data(
     tmp_path: Path, name: str, keep_audio: bool
 ) -> None:
-    content = release(tmp_path, name, keep_audio).read_bytes()
+    content = write_one(tmp_path, name, keep_audio).read_bytes()
     found = list(boxes(content))
     assert {kind for kind, _ in found} <= BOXES
     assert [kind for kind, _ in found if kind in (b"ftyp", b"moov", b"mdat")] == [b"ftyp", b"moov", b"mdat"]
@@ -122,7 +123,7 @@ def test_the_boxes_of_the_file_hold_no_dates_no_turn_and_no_user_data(
 
 @SOURCES
 def test_the_stream_holds_parameters_and_pictures_and_no_other_unit(tmp_path: Path, name: str) -> None:
-    path = release(tmp_path, name, keep_audio=False)
+    path = write_one(tmp_path, name, keep_audio=False)
     with av.open(str(path)) as container:
         packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
     kinds = set()
@@ -140,7 +141,7 @@ def test_files_do_not_differ_by_what_their_sources_tell(tmp_path: Path) -> None:
     plain, telling = tmp_path / "plain", tmp_path / "telling"
     for folder in (plain, telling):
         folder.mkdir()
-    first = release(telling, "phone.mov", keep_audio=False).read_bytes()
+    first = write_one(telling, "phone.mov", keep_audio=False).read_bytes()
     with av.open(str(telling / "phone.mov")) as source, av.open(str(plain / "a.mp4"), "w") as bare:
         stream = source.streams.video[0]
         copy = bare.add_stream_from_template(stream)
@@ -154,3 +155,25 @@ def test_files_do_not_differ_by_what_their_sources_tell(tmp_path: Path) -> None:
             writer.write(frame.pixels, frame.seconds)
         writer.finish(video.end_seconds)
     assert (plain / "released.mp4").read_bytes() == first
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("trained"))
+
+
+@SOUND
+def test_no_file_of_a_release_tells_of_its_source(run: Path, tmp_path: Path, keep_audio: bool) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    raw.mkdir()
+    for name in SECRETS:
+        write_telling_source(raw / name)
+    assert set(reasons(release(run, raw, out, keep_audio=keep_audio)).values()) == {""}
+    assert files_below(out) == {f"{Path(name).stem}{suffix}" for name in SECRETS for suffix in (".mp4", ".json")}
+    for name, secrets in SECRETS.items():
+        video = (out / name).with_suffix(".mp4").read_bytes()
+        told = (out / name).with_suffix(".json").read_bytes()
+        assert not [secret for secret in (*secrets, *MAKERS) if secret in video]
+        assert not [secret for secret in (*secrets, name.encode(), str(raw).encode()) if secret in told]
+        with av.open(str((out / name).with_suffix(".mp4"))) as container:
+            assert [stream.type for stream in container.streams] == ["video", "audio"][: 1 + keep_audio]
