@@ -90,7 +90,7 @@ class PreviewWriter:
         return image
 
     def _remember(self, seconds: Fraction, image: _Image) -> None:
-        """Keep 8 to 15 evenly spread frames of a video whose length is not known; the sheet shows 8 of them."""
+        """Keep up to 15 evenly spread frames of a video whose length is not known, 8 or more of a long one."""
         if self._number % self._every == 0:
             self._shown.append((seconds, image))
         self._number += 1
