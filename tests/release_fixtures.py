@@ -56,3 +56,8 @@ def sidecar(out: Path, name: str) -> dict[str, Any]:
 def frame_count(path: Path) -> int:
     with av.open(str(path)) as container:
         return sum(1 for _ in container.decode(video=0))
+
+
+def state(folder: Path) -> dict[str, int]:
+    """When each file was last written, in nanoseconds."""
+    return {name: (folder / name).stat().st_mtime_ns for name in files_below(folder)}

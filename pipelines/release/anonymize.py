@@ -44,27 +44,28 @@ def anonymize(
         previews: local folder for side-by-side videos, which contain raw frames; by default none are made
         progress: called with the number of files that are done or failed, and of source frames read in this call
 
-    Raises:
-        ValueError: `out` holds something else, or was begun otherwise.
-        ray.exceptions.RayError: Ray itself failed.
+    Raises: ValueError: `out` holds something else, or was begun otherwise.
     """
     settings = replace(settings, keep_ratio=settings.keep_ratio or trained.model.config.keep_ratio)
-    Deployed(trained.model, settings.keep_ratio, settings.mask)  # raises where the two do not fit
+    Deployed(trained.model, settings.keep_ratio, settings.mask)  # raises where they do not fit
     provenance = provenance_of(trained, settings)
     claim(out, provenance)
     remove_drafts(out)
-    with ThreadPoolExecutor() as pool:  # whose threads digest sources, or wait for an object store
-        done = pool.map(lambda order: is_done(order.path, out, order.name), orders)
-        missing = [order for order, is_there in zip(orders, done, strict=True) if not is_there]
+    missing = _missing(orders, out)
     begun, before = time.monotonic(), len(orders) - len(missing)
     progress(before, 0)
     destination = Destination(whole_location(out), provenance, settings, previews and previews.resolve())
-    few = not missing or (len(missing) == 1 and not os.environ.get("RAY_ADDRESS"))
-    release = _release_here if few else _release_through_ray
+    release = _release_here if len(missing) < 2 and not os.environ.get("RAY_ADDRESS") else _release_through_ray
     outcomes, frames = release(trained, missing, destination, crew, lambda done, read: progress(before + done, read))
     failures = tuple(sorted((one for one in outcomes if one.error), key=lambda one: one.shown))
     assert len(outcomes) == len(missing), f"{len(missing)} files in, {len(outcomes)} accounted for"
     return ReleaseLedger(len(orders), before, failures, time.monotonic() - begun, frames)
+
+
+def _missing(orders: Sequence[Order], out: Path) -> list[Order]:
+    with ThreadPoolExecutor() as pool:  # whose threads digest sources, or wait for an object store
+        done = pool.map(lambda order: is_done(order.path, out, order.name), orders)
+        return [order for order, is_there in zip(orders, done, strict=True) if not is_there]
 
 
 _Told = Callable[[int, int], None]

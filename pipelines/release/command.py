@@ -43,26 +43,34 @@ def anonymize_command(
     Raises:
         ValueError: a run, input or output that cannot be used, or settings that do not fit the network.
     """
-    if not crew.verbose:
-        # Ray complains, at every start of a pool of workers, of how Ray Data starts them.
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     source, out = (checked_location(place) for place in (input, output))
     trained = load_trained(checked_location(from_run))
     check_apart(source, out)
     settings = replace(settings, stride=settings.stride or _trained_stride(trained))
-    previews = _beside(out, "-preview-contains-raw-frames") if preview else None
-    if previews and is_remote(previews):
-        raise ValueError("--preview writes raw frames to local disks only: leave it out, or give a local --output")
+    previews = _previews(out) if preview else None
     if keys and not settings.opaque_names:
         raise ValueError("--keys belongs to --opaque-names")
     orders = _orders(source, settings, keys or _beside(out, "-keys.json"))
     ledger = _release(trained, orders, out, settings, crew, previews, quiet)
-    failures = _beside(out, "-failures.json")
-    write_failures(failures, ledger.failures)
+    _report(ledger, _beside(out, "-failures.json"))
+    return ledger
+
+
+def _report(ledger: ReleaseLedger, failures: Path) -> None:
     print(ledger)
+    try:
+        write_failures(failures, ledger.failures)
+    except OSError as error:  # the disk may be full, which some of the failures then tell
+        reason = error.strerror or error
+        raise ValueError(f"{failures} cannot be written: {reason}; the failures are those above") from error
     if ledger.failures:
         print(f"The failures are listed in {failures}")
-    return ledger
+
+
+def _previews(out: Path) -> Path:
+    if is_remote(out):
+        raise ValueError("--preview writes raw frames to local disks only: leave it out, or give a local --output")
+    return _beside(out, "-preview-contains-raw-frames")
 
 
 def _orders(source: Path, settings: ReleaseSettings, keys: Path) -> list[Order]:
@@ -79,6 +87,9 @@ def _release(
     previews: Path | None,
     quiet: bool,
 ) -> ReleaseLedger:
+    if not crew.verbose:
+        # Ray complains, at every start of a pool of workers, of how Ray Data starts them.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     with Progress(quiet=quiet) as progress:
         task = progress.task("release", total=len(orders), unit="files")
 

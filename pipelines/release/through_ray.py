@@ -37,6 +37,8 @@ def release_through_ray(
     Raises: ValueError: GPUs are asked for, and Ray knows of none.
     """
     workers, resources = _resources(crew, len(orders))
+    if not orders:
+        return [], 0
     board = ray.remote(num_cpus=0)(_Board).remote()
     network = ray.put(model)
     size = min(_TASK_VIDEOS, -(-len(orders) // workers))
