@@ -65,7 +65,7 @@ def test_the_job_releases_under_opaque_names_with_previews_and_says_what_failed(
     assert done.returncode == 1, text
     assert "2 files in = 1 released + 1 failed" in text
     assert "broken-berta.mp4: unreadable" in text
-    assert re.search(r"40 source frames in \d+ s, \d+ a second", text)
+    assert re.search(r"40 source frames in .+ s, \d+ a second", text)
     released = files_below(tmp_path / "out")
     assert all(re.fullmatch(r"[0-9a-f]{16}\.(mp4|json)|\.release\.json", name) for name in released)
     assert len(released) == 3
