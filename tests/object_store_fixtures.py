@@ -2,6 +2,7 @@
 
 import logging
 import os
+import secrets
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,8 +29,9 @@ def served_bucket() -> Iterator[str]:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
     server.start()
     try:
-        boto3.client("s3").create_bucket(Bucket=BUCKET)
-        yield f"s3://{BUCKET}"
+        bucket = f"{BUCKET}-{secrets.token_hex(4)}"  # the server's memory outlives it: another module's are still there
+        boto3.client("s3").create_bucket(Bucket=bucket)
+        yield f"s3://{bucket}"
     finally:
         server.stop()
 
