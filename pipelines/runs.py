@@ -36,6 +36,7 @@ from stprivacy.phases.objectives.heads import PAPERS_HEADS, PrivacyHead, check_h
 from stprivacy.phases.objectives.spact import SPActConfig
 from stprivacy.phases.objectives.vita import VITAConfig
 from stprivacy.storage import location
+from stprivacy.trained import weights_prefix
 
 PhaseName = Literal["init", "adversarial", "evaluate"]
 ProtocolName = Literal["known", "unseen", "frame-level", "fapder", "ospar"]
@@ -203,10 +204,8 @@ def load_anonymizer(folder: Path, attribute_names: Sequence[str] = ()) -> Learne
         expected["attributes"] = list(attribute_names)
     check_about(checkpoint, expected)
     name = learned_name(config)
-    # In its own phase 1, STPrivacy carries a classification head.
-    headed = name == "stprivacy" and config.phase == "init"
     model = LEARNED[name](config.model)
-    load_weights(model, checkpoint, "self_recognizer.anonymizer." if headed else "anonymizer.")
+    load_weights(model, checkpoint, weights_prefix(config.phase if name == "stprivacy" else "adversarial"))
     return model
 
 

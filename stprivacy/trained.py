@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stprivacy.checkpoint import Checkpoint, check_about, load_latest, load_weights, weights_digest
+from stprivacy.checkpoint import check_about, load_latest, load_weights, weights_digest
 from stprivacy.config import ModelConfig, from_dict, to_dict
 from stprivacy.models.anonymizer import STPrivacy
 
@@ -47,10 +47,10 @@ def load_trained(folder: Path) -> Trained:
         raise ValueError(f"{folder} has no checkpoint: run its job again")
     settings = from_dict(ModelConfig, config["model"])
     check_about(checkpoint, {"clip": to_dict(settings.clip)})
-    model = _model(settings, checkpoint, config["phase"]).eval()
-    digest = weights_digest(model.state_dict())
+    model = STPrivacy(settings).eval()
+    load_weights(model, checkpoint, weights_prefix(config["phase"]))
     named = (config["phase"], config["data"], result["dataset"], result["data_fingerprint"])
-    return Trained(model, digest, *named)
+    return Trained(model, weights_digest(model.state_dict()), *named)
 
 
 def _read(folder: Path, name: str, complaint: str) -> Any:
@@ -60,8 +60,7 @@ def _read(folder: Path, name: str, complaint: str) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _model(settings: ModelConfig, checkpoint: Checkpoint, phase: str) -> STPrivacy:
-    model = STPrivacy(settings)
+def weights_prefix(phase: str) -> str:
+    """What the names of STPrivacy's weights begin with in a checkpoint of an init or adversarial run."""
     # In its own phase 1, STPrivacy carries a classification head.
-    load_weights(model, checkpoint, "self_recognizer.anonymizer." if phase == "init" else "anonymizer.")
-    return model
+    return "self_recognizer.anonymizer." if phase == "init" else "anonymizer."
