@@ -36,7 +36,8 @@ def anonymize_command(
         output: folder for the released videos and, beside each, a JSON file that tells how it was made
         settings: how videos are released
         crew: what it runs on
-        preview: also write raw, sparsified and anonymized side by side to OUTPUT-preview-contains-raw-frames
+        preview: also write raw, sparsified and anonymized side by side to OUTPUT-preview-contains-raw-frames; not of
+            files that were done before
         keys: file for the key to opaque names, by default OUTPUT-keys.json
         quiet: show no progress
 
