@@ -4,7 +4,9 @@ A local folder is a `pathlib.Path`. A `s3://` or `gs://` URI is a UPath, which h
 a file comes to appear whole: on a disk it is written aside, synced and renamed; in a store, one put is atomic.
 """
 
+import hashlib
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from typing import Any, cast
 
 from upath import UPath
 
+PARTIAL_SUFFIX = ".partial"
 # The package that speaks to each store.
 SCHEMES = {"s3": "s3fs", "gs": "gcsfs"}
 _CREDENTIALS = {
@@ -96,16 +99,51 @@ def remove_folder(path: Path) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a kill, never meets half of it. It has one writer at a time."""
+    """Write a file so that a reader, or a kill, never meets half of it; of several writers, the last one wins."""
     if is_remote(path):
         _store(path).pipe_file(_key(path), content)
         return
-    partial = path.with_name(f".{path.name}.partial")
-    with open(partial, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    partial = partial_name(path)
+    try:
+        with open(partial, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def partial_name(path: Path) -> Path:
+    """A hidden name beside a local file for what becomes it when it is whole: no other writer has the same."""
+    # A hash, as the name may be as long as names can be, and of any bytes.
+    digest = hashlib.blake2b(os.fsencode(path.name), digest_size=8).hexdigest()
+    return path.with_name(f".{digest}.{os.getpid()}-{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove what killed processes left half-written directly in a local folder, which no other process writes to."""
+    if not is_remote(folder):
+        for path in folder.glob(f".*{PARTIAL_SUFFIX}"):
+            path.unlink(missing_ok=True)
+
+
+def create_new(path: Path, content: bytes) -> bool:
+    """Write a small file only if there is none; returns False if there is one, whoever wrote it."""
+    try:
+        if is_remote(path):
+            _store(path).pipe_file(_key(path), content, mode="create")
+        else:
+            with open(path, "xb") as file:
+                file.write(content)
+    except FileExistsError:
+        return False
+    except OSError:
+        # Stores word a failed condition each in their own way.
+        if path.exists():
+            return False
+        raise
+    return True
 
 
 def append_line(path: Path, line: str) -> None:
