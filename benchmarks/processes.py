@@ -35,15 +35,15 @@ def timed(command: Sequence[str], log: Path, end_seconds: float = END_SECONDS) -
         return time.perf_counter() - started
 
 
-def watched(command: Sequence[str], log: Path) -> Watched:
-    """The same, with a look at the memory every SAMPLE_SECONDS.
+def watched(command: Sequence[str], log: Path, statuses: Collection[int] = (0,)) -> Watched:
+    """The same, with a look at the memory every SAMPLE_SECONDS; `statuses` are those with which it may end.
 
     Counted is PSS, over the command and all its descendants: their resident pages, with shared memory and mapped
     files, a page that several share counted once. Raises: RuntimeError: see `timed`.
     """
     peak_bytes, started = 0, time.perf_counter()
     others = _children()
-    with _started(command, log, END_SECONDS) as process:
+    with _started(command, log, END_SECONDS, statuses) as process:
         while process.poll() is None:
             peak_bytes = max(peak_bytes, sum(map(_pss_bytes, _descendants(others))))
             with suppress(subprocess.TimeoutExpired):
@@ -52,7 +52,9 @@ def watched(command: Sequence[str], log: Path) -> Watched:
 
 
 @contextmanager
-def _started(command: Sequence[str], log: Path, end_seconds: float) -> Iterator["subprocess.Popen[bytes]"]:
+def _started(
+    command: Sequence[str], log: Path, end_seconds: float, statuses: Collection[int] = (0,)
+) -> Iterator["subprocess.Popen[bytes]"]:
     """The command as it runs; at the end it must have succeeded, and soon all its processes be gone."""
     environment = {name: value for name, value in os.environ.items() if name not in _LIMITING}
     others = _children()
@@ -63,7 +65,7 @@ def _started(command: Sequence[str], log: Path, end_seconds: float) -> Iterator[
         for late in left:
             late.kill()
         psutil.wait_procs(left)
-    if process.returncode:
+    if process.returncode not in statuses:
         last_words = log.read_text(errors="replace")[-2000:]
         raise RuntimeError(f"{' '.join(command)}: exit status {process.returncode}; {log} ends: {last_words}")
     if left:

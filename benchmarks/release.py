@@ -25,6 +25,7 @@ from benchmarks.machine import machine_line
 from benchmarks.processes import Watched, timed, watched
 from pipelines.cluster import ROOT
 from pipelines.recipes import RECIPES
+from pipelines.runs import RunConfig
 from pipelines.train.runs import CHECKPOINTS, CONFIG, RESULT, write_json
 from stprivacy.anonymizers import LEARNED
 from stprivacy.checkpoint import ABOUT, save
@@ -69,9 +70,9 @@ class Speed:
     peak_mib: float
 
 
-def write_run(folder: Path) -> Path:
-    """The folder of an adversarial run of the recipe `paper`, as if it had trained: its weights are random."""
-    trained = RECIPES["paper"]().adversarial
+def write_run(folder: Path, trained: RunConfig | None = None) -> Path:
+    """The folder of an adversarial run (default: of the recipe `paper`), as if trained: its weights are random."""
+    trained = trained or RECIPES["paper"]().adversarial
     config = replace(trained, model=replace(trained.model, pretrained=""))
     torch.manual_seed(config.seed)
     weights = collect_weights({"anonymizer": LEARNED["stprivacy"](config.model)})
