@@ -22,11 +22,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return sources(folder, folder / "sources")
 
 
-def test_a_clip_becomes_a_video_of_two_seconds_in_every_container(made: list[Path]) -> None:
-    assert [path.suffix for path in made] == list(CONTAINERS)
+def test_a_clip_becomes_a_video_of_two_seconds_in_every_container_that_takes_it(made: list[Path]) -> None:
+    assert [path.suffix for path in made] == [
+        suffix for suffix in CONTAINERS if suffix != ".avi"
+    ]  # no H.264 as MP4 has
     for path in made:
         with av.open(str(path)) as container:
-            assert 22 <= sum(1 for _ in container.decode(video=0)) <= 26
+            assert 24 <= sum(1 for _ in container.decode(video=0)) <= 28  # reordered ones come with it
 
 
 def test_a_folder_without_videos_is_named(tmp_path: Path) -> None:
