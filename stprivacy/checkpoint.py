@@ -87,23 +87,28 @@ def load_latest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
 
     Raises: CheckpointError: there are checkpoints, and all of them are damaged.
     """
-    damaged: list[tuple[int, str]] = []
+    checkpoint, damaged = newest_whole(folder)
+    if checkpoint:
+        for number, reason in damaged.items():
+            warn(f"checkpoint {number:06d} is damaged ({reason}), continuing from {checkpoint.number:06d}")
+    return checkpoint
+
+
+def newest_whole(folder: Path) -> tuple[Checkpoint | None, dict[int, str]]:
+    """The same, and what is wrong with each newer one, by its number."""
+    damaged: dict[int, str] = {}
     for path in newest_first(folder):
         try:
-            checkpoint = _load(path)
+            return _load(path), damaged
         except ValueError as error:
-            damaged.append((number_of(path), str(error)))
-            continue
-        for number, reason in damaged:
-            warn(f"checkpoint {number:06d} is damaged ({reason}), continuing from {checkpoint.number:06d}")
-        return checkpoint
+            damaged[number_of(path)] = str(error)
     if damaged:
-        listed = "; ".join(f"{number:06d}: {reason}" for number, reason in damaged)
+        listed = "; ".join(f"{number:06d}: {reason}" for number, reason in damaged.items())
         raise CheckpointError(
             f"every checkpoint in {folder} is damaged ({listed}): restore one from a copy, "
             "or delete that folder to start over"
         )
-    return None
+    return None, damaged
 
 
 def check_about(checkpoint: Checkpoint, expected: Mapping[str, Any]) -> None:
