@@ -43,6 +43,7 @@ from stprivacy.phases.objectives.heads import PrivacyHead
 from stprivacy.phases.objectives.spact import SPActConfig
 from stprivacy.phases.objectives.vita import VITAConfig
 from stprivacy.storage import StorageError, checked_location, is_remote, location
+from stprivacy.trained import check_trained
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ class AdversarialOptions:
     seed: int  # of the recognizers' weights, the order of the clips, their augmentation and the mask noise
     split: int  # official split of the data set, from 1
     exclude: str  # ingested data set whose videos are not trained on; by default that of the init run
+    allow_older_weights: bool  # of the --from run, where its final checkpoint is damaged and an earlier one is not
     prefetch_batches: int  # batches read ahead by one thread
 
 
@@ -107,6 +109,7 @@ class EvaluateOptions:
     augment: AugmentConfig
     views: TestViewsConfig
     deploy_keep_ratio: float  # share of tubelets kept by each stage at deployment; by default the trained one
+    allow_older_weights: bool  # of the --from run, where its final checkpoint is damaged and an earlier one is not
     whitened_components: int  # principal components that the whitened attacker sees
     f1_threshold: float  # probability from which an attribute counts as read; public code's raw logit of .5 is .622
     attackers: tuple[str, ...]  # recognizers of private attributes, side by side; all for every one --list names
@@ -213,12 +216,19 @@ def _configured(base: RunConfig, arguments: Any) -> RunConfig:
         raise ValueError(f"--anonymizer {run.anonymizer} needs --from: the folder of its run. No transformation: raw")
     if run.anonymizer not in LEARNED and run.from_run:
         raise ValueError(f"--anonymizer {run.anonymizer} is not trained: leave --from out")
+    _check(run)
+    return run
+
+
+def _check(run: RunConfig) -> None:
+    """Find out before workers start what would stop them. Raises: ValueError: something would."""
     for folder in filter(None, (run.data, run.action_data) if run.needs_person else ()):
-        VideoIndex(location(folder), person_regions=True)  # before workers start: raises where boxes are missing
+        VideoIndex(location(folder), person_regions=True)  # raises where boxes are missing
     check_source(run)
+    if run.from_run:
+        check_trained(location(run.from_run), run.allow_older_weights)
     if run.phase == "evaluate":
         check_protocol(run)
-    return run
 
 
 def ingested_folder(folder: Path) -> str:

@@ -15,10 +15,11 @@ from pipelines.figures import strip_figure
 from pipelines.progress import Progress
 from pipelines.recipe import Recipe
 from pipelines.report import save_report
-from pipelines.runs import load_anonymizer, make_request
+from pipelines.runs import make_request
 from pipelines.tracking import Tracker
 from pipelines.train.launch import launch
 from pipelines.train.runs import RunRequest
+from stprivacy.trained import load_anonymizer
 
 RAW, CONTROL, OURS = "raw", "initialised only", "STPrivacy"
 LABELS = (RAW, CONTROL, OURS)

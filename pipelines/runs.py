@@ -1,16 +1,14 @@
 """What a run is: its configuration, and the anonymizer that a finished run left in its folder."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pipelines.train.runs import RunRequest
 from stprivacy.anonymizers import (
     LEARNED,
     AnonymizerName,
-    Learned,
     LearnedName,
     Region,
     ResizeMode,
@@ -19,7 +17,6 @@ from stprivacy.anonymizers import (
     needs_person,
 )
 from stprivacy.attackers import DEFAULT_ATTACKERS, attacker_names
-from stprivacy.checkpoint import check_about, load_latest, load_weights
 from stprivacy.config import (
     AugmentConfig,
     LossConfig,
@@ -35,8 +32,8 @@ from stprivacy.config import (
 from stprivacy.phases.objectives.heads import PAPERS_HEADS, PrivacyHead, check_heads
 from stprivacy.phases.objectives.spact import SPActConfig
 from stprivacy.phases.objectives.vita import VITAConfig
+from stprivacy.run_files import CONFIG, DAMAGED, read_object
 from stprivacy.storage import location
-from stprivacy.trained import weights_prefix
 
 PhaseName = Literal["init", "adversarial", "evaluate"]
 ProtocolName = Literal["known", "unseen", "frame-level", "fapder", "ospar"]
@@ -59,7 +56,8 @@ class RunConfig:
     `resize_mode` are options of rivals (see RivalOptions). `privacy_heads` are the adversaries that STPrivacy is
     trained against, or was; all but `standard` depart from the paper. With a `validation_share`, that part of the
     training videos decides which of the `attackers` counts for which attribute. `as_released` evaluates clips that have
-    been through H.264 at the constant rate factor `released_quality`.
+    been through H.264 at the constant rate factor `released_quality`. `allow_older_weights` takes those of an earlier
+    step of `from_run` where its final ones are damaged.
     """
 
     phase: PhaseName
@@ -67,6 +65,7 @@ class RunConfig:
     data: str = ""
     exclude: str = ""
     from_run: str = ""
+    allow_older_weights: bool = False
     protocol: ProtocolName = "known"
     action_data: str = ""
     label: str = ""
@@ -162,10 +161,14 @@ def make_request(folder: Path, run: RunConfig, name: str = "") -> RunRequest:
 
 def read_config(folder: Path) -> RunConfig:
     """The configuration of the run in `folder`. Raises: ValueError: there is no run, or its settings are unknown."""
-    path = folder / "config.json"
-    if not path.is_file():
-        raise ValueError(f"{folder} is not a run folder: it has no config.json. Give the --out of an earlier job")
-    return from_dict(RunConfig, json.loads(path.read_text()))
+    path = folder / CONFIG
+    values = read_object(path)
+    if not values:
+        raise ValueError(f"{folder} is not a run folder: it has no {CONFIG}. Give the --out of an earlier job")
+    try:
+        return from_dict(RunConfig, values)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be used ({error}): {DAMAGED}") from error
 
 
 def check_source(run: RunConfig) -> None:
@@ -184,29 +187,6 @@ def with_anonymizer(run: RunConfig, name: AnonymizerName) -> RunConfig:
         return replace(run, anonymizer=name)
     model = replace(run.model, keep_ratio=1.0, pretrained="")
     return replace(run, anonymizer=name, model=model, deploy_keep_ratio=1.0)
-
-
-def load_anonymizer(folder: Path, attribute_names: Sequence[str] = ()) -> Learned:
-    """The anonymizer as the newest whole checkpoint of the init or adversarial run in `folder` has it.
-
-    `attribute_names`, if given, are those that an adversarial run must have been trained against.
-    Raises: ValueError: no run, no checkpoint, one of a run that trains no anonymizer, or of other attributes, or with
-        weights that do not fit the run's config.json.
-    """
-    config = read_config(folder)
-    checkpoint = load_latest(folder / "checkpoints", warn=lambda message: None)
-    if checkpoint is None:
-        raise ValueError(f"{folder} has no checkpoint yet: let its job finish first")
-    if config.phase == "evaluate":
-        raise ValueError(f"{folder} is an {config.phase} run: it holds no anonymizer. Give an init or adversarial run")
-    expected: dict[str, Any] = {"clip": to_dict(config.model.clip)}
-    if attribute_names and config.phase == "adversarial":
-        expected["attributes"] = list(attribute_names)
-    check_about(checkpoint, expected)
-    name = learned_name(config)
-    model = LEARNED[name](config.model)
-    load_weights(model, checkpoint, weights_prefix(config.phase if name == "stprivacy" else "adversarial"))
-    return model
 
 
 def learned_name(run: RunConfig) -> LearnedName:

@@ -98,9 +98,13 @@ def written_pixels(clip: AnonymizedClip, config: ModelConfig) -> Tensor:
     return denormalize(shown).cpu()
 
 
-def load_deployed(run: str, keep_ratio: float | None = None, mask: MaskName = "steady") -> Deployed:
+def load_deployed(
+    run: str, keep_ratio: float | None = None, mask: MaskName = "steady", allow_older_weights: bool = False
+) -> Deployed:
     """The network of the finished init or adversarial run in the folder (or URI) `run`, on the CPU.
+
+    A run whose final weights are damaged is refused, unless `allow_older_weights`.
 
     Raises: ValueError: see stprivacy.trained.load_trained and Deployed.
     """
-    return Deployed(load_trained(location(run)).model, keep_ratio, mask)
+    return Deployed(load_trained(location(run), allow_older_weights).model, keep_ratio, mask)

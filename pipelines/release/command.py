@@ -24,6 +24,7 @@ def anonymize_command(
     output: Location,
     settings: tyro.conf.OmitArgPrefixes[ReleaseSettings] = ReleaseSettings(),
     crew: tyro.conf.OmitArgPrefixes[Crew] = Crew(),
+    allow_older_weights: bool = False,
     preview: bool = False,
     keys: LocalFolder | None = None,
     quiet: bool = False,
@@ -36,6 +37,7 @@ def anonymize_command(
         output: folder for the released videos and, beside each, a JSON file that tells how it was made
         settings: how videos are released
         crew: what it runs on
+        allow_older_weights: release with those of an earlier step where the run's final checkpoint is damaged
         preview: also write raw, sparsified and anonymized side by side to OUTPUT-preview-contains-raw-frames; not of
             files that were done before
         keys: file for the key to opaque names, by default OUTPUT-keys.json
@@ -45,7 +47,7 @@ def anonymize_command(
         ValueError: a run, input or output that cannot be used, or settings that do not fit the network.
     """
     source, out = (checked_location(place) for place in (input, output))
-    trained = load_trained(checked_location(from_run))
+    trained = load_trained(checked_location(from_run), allow_older_weights)
     check_apart(source, out)
     settings = replace(settings, stride=settings.stride or _trained_stride(trained))
     previews = _previews(out) if preview else None

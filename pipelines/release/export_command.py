@@ -23,6 +23,7 @@ def export_command(
     videos: Location | None = None,
     stride: int | None = None,
     clips: int = 16,
+    allow_older_weights: bool = False,
 ) -> None:
     """Write a trained network as one file: clip [b 3 t h w] in [-1, 1] to video [b 3 t h w] and keep mask [b l n].
 
@@ -34,6 +35,7 @@ def export_command(
         videos: video file, or folder of such, to check on; by default the test videos of the run's own data set
         stride: every stride-th frame of --videos is taken; by default that of the run's data set
         clips: clips to check on
+        allow_older_weights: take those of an earlier step where the run's final checkpoint is damaged
 
     Raises:
         ValueError: no such run, clips that cannot be had, an --out that exists, or a program that computes something
@@ -43,7 +45,7 @@ def export_command(
         raise ValueError(f"--clips must be {FEWEST_CLIPS} or more and --stride 1 or more, got {clips} and {stride}")
     check_packages(file_format)
     run, out = checked_location(run), checked_location(out)
-    network, config = load_trained(run).model, read_config(run)
+    network, config = load_trained(run, allow_older_weights).model, read_config(run)
     fixed = FixedNetwork(network, config.model.keep_ratio if keep_ratio is None else keep_ratio)
     parity = export(fixed, out, file_format, _real_clips(config, videos, stride, clips))
     print(f"{'keep ratio':<22} {fixed.keep_ratio:g}", parity, sep="\n")

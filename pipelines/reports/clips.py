@@ -15,6 +15,7 @@ from stprivacy.anonymized import Anonymized
 from stprivacy.models.anonymizer import STPrivacy
 from stprivacy.released import AsReleased
 from stprivacy.storage import location
+from stprivacy.trained import print_warning
 
 _BATCH_CLIPS = 10
 
@@ -87,7 +88,7 @@ def draw_row(evaluation: Evaluation, material: Material) -> RowPictures:
     Raises: ValueError: the run that its anonymizer comes from is gone. OSError: it cannot be read.
     """
     run = evaluation.run
-    model = tested_anonymizer(run, material.clips.attribute_names)
+    model = tested_anonymizer(run, material.clips.attribute_names, print_warning)
     assert isinstance(model, nn.Module)
     model.eval()
     shown = model(material.raw, keep_ratio=run.deploy_keep_ratio, person=material.persons)

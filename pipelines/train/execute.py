@@ -11,7 +11,7 @@ from torch import nn
 from pipelines.data.index import VideoIndex
 from pipelines.data.reader import ParquetClips
 from pipelines.protocols import attribute_groups, check_protocol
-from pipelines.runs import PhaseName, RunConfig, check_source, learned_name, load_anonymizer
+from pipelines.runs import PhaseName, RunConfig, check_source, learned_name
 from pipelines.train.objectives import make_objective
 from pipelines.train.start import pretrain, startable
 from stprivacy.anonymizers import LEARNED, Anonymizer, FrameAnonymizer, STPrivacy, make_anonymizer
@@ -30,6 +30,7 @@ from stprivacy.phases.predictions import Scoring
 from stprivacy.phases.reconstruct import reconstruct
 from stprivacy.released import AsReleased, value_range
 from stprivacy.storage import location
+from stprivacy.trained import FINAL, Warn, load_anonymizer
 
 Result = dict[str, float | str]
 
@@ -45,6 +46,7 @@ def execute(config: dict[str, Any], folder: Path, context: PhaseContext, store: 
     missed = _without_person(run, data, training) if run.needs_person else {}
     scores = _PHASES[run.phase](run, training)
     about = {"dataset": data.index.description.dataset, "data_fingerprint": data.fingerprint}
+    about |= {FINAL: f"{store.newest:06d}"}
     return run.parameters() | about | {"world_size": context.world_size} | missed | scores
 
 
@@ -92,7 +94,7 @@ def _initialize(run: RunConfig, training: Training) -> Result:
 
 
 def _adversarial(run: RunConfig, training: Training) -> Result:
-    model = load_anonymizer(location(run.from_run))
+    model = load_anonymizer(location(run.from_run), (), run.allow_older_weights, training.context.tell)
     action = Recognizer(run.recognizer, run.model.clip, len(training.data.action_names))
     pretrain({"action_recognizer": action}, run.recognizer, training)
     return dict(adversarial(model, action, make_objective(run, training), run.losses, training))
@@ -103,7 +105,7 @@ def _evaluate(run: RunConfig, training: Training) -> Result:
     if run.protocol == "frame-level":
         return _evaluate_frames(run, training)
     attributes = training.data.attribute_names
-    model = tested_anonymizer(run, attributes)
+    model = tested_anonymizer(run, attributes, training.context.tell)
     action = Recognizer(run.recognizer, run.model.clip, len(training.data.action_names))
     attackers = make_attackers(run, len(attributes))
     pretrain({"action": action, **startable(attackers)}, run.recognizer, training)
@@ -120,7 +122,7 @@ def _evaluate_frames(run: RunConfig, training: Training) -> Result:
     left_out = _video_ids(location(run.data))
     actions = _open(replace(run, exclude=""), location(run.action_data), context, left_out=left_out)
     data = _open(run, location(run.data), context, frame_labels=True, action_names=actions.action_names)
-    model = tested_anonymizer(run, data.attribute_names)
+    model = tested_anonymizer(run, data.attribute_names, context.tell)
     clip, config = run.model.clip, run.recognizer
     action = Recognizer(config, clip, len(actions.action_names))
     attackers = {
@@ -137,12 +139,13 @@ def _evaluate_frames(run: RunConfig, training: Training) -> Result:
     return about | {"action_dataset": actions.index.description.dataset} | scores
 
 
-def tested_anonymizer(run: RunConfig, attribute_names: Sequence[str]) -> Anonymizer:
+def tested_anonymizer(run: RunConfig, attribute_names: Sequence[str], warn: Warn) -> Anonymizer:
     """The anonymizer that an evaluation tests, with the recipient's copy in place of its output where that is wanted.
 
     Raises: ValueError: the run that it comes from is gone, or has no anonymizer of these attributes.
     """
-    loaded = load_anonymizer(location(run.from_run), attribute_names) if run.from_run else None
+    source = location(run.from_run)
+    loaded = load_anonymizer(source, attribute_names, run.allow_older_weights, warn) if run.from_run else None
     model = loaded or make_anonymizer(run.anonymizer, run.model, run.rival())
     if not run.as_released:
         return model

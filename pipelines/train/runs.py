@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stprivacy import run_files
 from stprivacy.storage import is_remote, make_folder, write_whole
 
-CONFIG, RESULT, PROGRESS, METRICS = "config.json", "result.json", "progress.json", "metrics.jsonl"
-CHECKPOINTS, MESSAGES, FAILURE, LAUNCH = "checkpoints", "messages.log", "failure.json", "launch.json"
+CONFIG, RESULT, CHECKPOINTS = run_files.CONFIG, run_files.RESULT, run_files.CHECKPOINTS
+PROGRESS, METRICS, MESSAGES = "progress.json", "metrics.jsonl", "messages.log"
+FAILURE, LAUNCH = "failure.json", "launch.json"
 REMOTE_SECONDS = 5.0
 
 

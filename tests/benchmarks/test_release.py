@@ -25,8 +25,9 @@ from benchmarks.release import (
     write_run,
     write_video,
 )
-from pipelines.runs import load_anonymizer, read_config
+from pipelines.runs import read_config
 from stprivacy.models.anonymizer import STPrivacy
+from stprivacy.trained import load_anonymizer
 
 MIB = 1 << 20
 HOLD = f"held = bytearray(64 * {MIB})"

@@ -17,11 +17,11 @@ from tiny import CLIP, MODEL
 
 from pipelines.release.export import ExportFormat, FixedNetwork, Program, export, load_program
 from pipelines.release.export_command import export_command
-from pipelines.runs import load_anonymizer
 from stprivacy.checkpoint import weights_digest
 from stprivacy.config import Select, Stem, from_dict
 from stprivacy.models.anonymizer import STPrivacy
 from stprivacy.models.sparsifier import stage_count
+from stprivacy.trained import load_anonymizer
 from stprivacy.tubelets import to_tubelets
 
 ROOT = Path(__file__).resolve().parents[2]

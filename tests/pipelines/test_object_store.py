@@ -28,12 +28,13 @@ from pipelines.history import read_history
 from pipelines.locations import Location
 from pipelines.progress import Progress
 from pipelines.reports.command import write_report
-from pipelines.runs import load_anonymizer, make_request
+from pipelines.runs import make_request
 from pipelines.tracking import Tracker
 from pipelines.train.launch import launch
 from pipelines.train.runs import read_json
 from stprivacy.checkpoint import Checkpoint, load_latest, save, weights_digest
 from stprivacy.storage import StorageError, checked_location, location, read_ranges, write_whole
+from stprivacy.trained import load_anonymizer
 
 SETTINGS = IngestSettings(stride=2, short_side_px=32, tubelet_frames=2, shard_videos=3)
 

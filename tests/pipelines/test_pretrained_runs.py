@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from pipelines.commands import _base, _configured, _parse
-from pipelines.runs import RunConfig, load_anonymizer
+from pipelines.runs import RunConfig
 from pipelines.train.execute import execute
 from stprivacy.anonymizers import STPrivacy
 from stprivacy.checkpoint import CheckpointStore
 from stprivacy.config import OptimConfig, to_dict
 from stprivacy.models.pretrained import start_from_pretrained
 from stprivacy.phases.local import LocalContext
+from stprivacy.trained import load_anonymizer
 from tests.launch_fixtures import TINY
 from tests.shard_fixtures import write_tiny_dataset
 from tests.vit_fixtures import saved, tiny_vit

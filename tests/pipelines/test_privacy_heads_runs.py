@@ -16,13 +16,14 @@ from test_rival_runs import command
 
 from pipelines.progress import Progress
 from pipelines.recipes import RECIPES
-from pipelines.runs import RunConfig, load_anonymizer, make_request, with_anonymizer
+from pipelines.runs import RunConfig, make_request, with_anonymizer
 from pipelines.train.launch import launch
 from stprivacy.checkpoint import load_latest, weights_digest
 from stprivacy.config import TestViewsConfig
 from stprivacy.phases.local import LocalContext
 from stprivacy.phases.objectives import following
 from stprivacy.phases.objectives.heads import PAPERS_HEADS, PRIVACY_HEADS
+from stprivacy.trained import load_anonymizer
 
 ALL = tuple(PRIVACY_HEADS)
 # Of 8 steps, 4 in an epoch: checkpoints at 2, 4, 6 and 8.

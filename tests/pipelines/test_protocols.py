@@ -9,10 +9,11 @@ import pytest
 
 from pipelines.data.datasets.celebv_hq import ATTRIBUTE_NAMES
 from pipelines.protocols import check_protocol
-from pipelines.runs import ProtocolName, RunConfig, load_anonymizer
+from pipelines.runs import ProtocolName, RunConfig
 from stprivacy.checkpoint import CheckpointError
 from stprivacy.config import AugmentConfig, OptimConfig, TestViewsConfig
 from stprivacy.phases.local import LocalContext
+from stprivacy.trained import load_anonymizer
 from tests.launch_fixtures import TINY
 from tests.run_fixtures import do_run
 from tests.shard_fixtures import write_tiny_dataset
@@ -247,7 +248,8 @@ def test_a_checkpoint_of_another_grid_is_refused(
     config = json.loads((trained / "config.json").read_text())
     config["model"]["clip"] |= clip
     (tmp_path / "config.json").write_text(json.dumps(config))
-    (tmp_path / "checkpoints").symlink_to(trained / "checkpoints")
+    for name in ("result.json", "checkpoints"):
+        (tmp_path / name).symlink_to(trained / name)
     with pytest.raises(CheckpointError, match=rf"{tmp_path}/checkpoints/000001: it was trained with clip {said}"):
         load_anonymizer(tmp_path)
 
@@ -256,6 +258,7 @@ def test_a_checkpoint_of_another_size_is_refused(trained: Path, tmp_path: Path) 
     config = json.loads((trained / "config.json").read_text())
     config["model"]["embed_dim"] = 48
     (tmp_path / "config.json").write_text(json.dumps(config))
-    (tmp_path / "checkpoints").symlink_to(trained / "checkpoints")
+    for name in ("result.json", "checkpoints"):
+        (tmp_path / name).symlink_to(trained / name)
     with pytest.raises(CheckpointError, match=r"model.safetensors: anonymizer.\S+: \[24.*\], but the model has \[48"):
         load_anonymizer(tmp_path)

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from pipelines import commands
-from pipelines.runs import RunConfig, load_anonymizer, read_config, with_anonymizer
+from pipelines.runs import RunConfig, read_config, with_anonymizer
 from pipelines.train.runs import RunRequest
 from stprivacy.anonymizers import ITNet, LearnedName, UNet
 from stprivacy.checkpoint import load_latest, weights_digest
 from stprivacy.config import TestViewsConfig, from_dict
 from stprivacy.phases.local import LocalContext
 from stprivacy.phases.objectives.vita import VITAConfig
+from stprivacy.trained import load_anonymizer
 from tests.launch_fixtures import TINY
 from tests.run_fixtures import do_run
 from tests.shard_fixtures import write_tiny_dataset

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +16,14 @@ from shard_fixtures import write_tiny_dataset
 from tiny import MODEL, RECOGNIZER
 from torch import Tensor
 
-from pipelines.runs import RunConfig, load_anonymizer
-from stprivacy.checkpoint import weights_digest
+from pipelines.runs import RunConfig
+from pipelines.train.execute import execute
+from stprivacy.checkpoint import CheckpointError, CheckpointStore, load_latest, weights_digest
 from stprivacy.config import PhaseConfig
 from stprivacy.deployed import Deployed, load_deployed
 from stprivacy.models.anonymizer import STPrivacy
-from stprivacy.trained import load_trained
+from stprivacy.phases.local import LocalContext
+from stprivacy.trained import load_anonymizer, load_trained, weights_prefix
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = replace(MODEL, clip=replace(MODEL.clip, patch_size=8))
@@ -160,3 +163,73 @@ def test_the_readmes_library_call_works_without_ray(runs: Path, tmp_path: Path) 
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "torch.Size([10, 4])" in done.stdout
+
+
+# Damage after training
+
+
+def trained_twice(folder: Path) -> Path:
+    """A finished run of two checkpoints, 1 and 2."""
+    data = str(write_tiny_dataset(folder / "data", videos=8))
+    train = PhaseConfig(epochs=1, batch_size=4, checkpoint_every_steps=1)
+    do_run(RunConfig("init", "tiny", data, model=MODEL, recognizer=RECOGNIZER, train=train), folder / "run")
+    return folder / "run"
+
+
+def flip_a_bit(run: Path) -> None:
+    weights = run / "checkpoints" / "000002" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+
+
+def lose_the_newest(run: Path) -> None:
+    shutil.rmtree(run / "checkpoints" / "000002")
+
+
+def forget_the_step(run: Path) -> None:
+    """As a run from before results named their step, of which a bit flips."""
+    result = json.loads((run / "result.json").read_text())
+    del result["checkpoint"]
+    (run / "result.json").write_text(json.dumps(result))
+    flip_a_bit(run)
+
+
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        (flip_a_bit, r"damaged \(model.safetensors does not match its checksum\)"),
+        (lose_the_newest, "missing"),
+        (forget_the_step, r"damaged \(model.safetensors does not match its checksum\)"),
+    ],
+)
+def test_a_finished_run_without_its_final_weights_is_refused_unless_older_ones_are_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None], fault: str
+) -> None:
+    run = trained_twice(tmp_path)
+    damage(run)
+    complaint = rf"{run}: its final checkpoint 000002 is {fault}: restore it .*, which continues from step 1"
+    for load in (load_trained, load_anonymizer, lambda folder: load_deployed(str(folder))):
+        with pytest.raises(CheckpointError, match=complaint):
+            load(run)
+    assert capsys.readouterr() == ("", "")
+    older = load_deployed(str(run), allow_older_weights=True).model
+    assert re.fullmatch(
+        rf"warning: {run}: its final checkpoint 000002 is {fault}; the older weights of step 1 are used\n",
+        capsys.readouterr().err,
+    )
+    first = load_latest(run / "checkpoints", lambda message: None)
+    assert first is not None
+    name = next(iter(older.state_dict()))
+    assert torch.equal(older.state_dict()[name], first.model[weights_prefix("init") + name])
+
+
+def test_the_remedy_for_damaged_final_weights_trains_them_again(tmp_path: Path) -> None:
+    run = trained_twice(tmp_path)
+    digest = load_trained(run).digest
+    flip_a_bit(run)
+    (run / "result.json").unlink()
+    context, store = LocalContext(), CheckpointStore(run / "checkpoints", keep=2, rank=0, warn=lambda message: None)
+    result = execute(json.loads((run / "config.json").read_text()), run, context, store)
+    (run / "result.json").write_text(json.dumps(dict(result)))
+    assert load_trained(run).digest == digest

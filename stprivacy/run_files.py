@@ -1,0 +1,28 @@
+"""The JSON files of a run folder, which others may have edited, copied or damaged: read with one clear error."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+CONFIG, RESULT, CHECKPOINTS = "config.json", "result.json", "checkpoints"
+DAMAGED = "restore it from a copy, or delete the run folder and run its job again"
+
+
+def read_object(path: Path, remedy: str = DAMAGED) -> dict[str, Any]:
+    """The object in a JSON file; empty where there is no file.
+
+    Raises: ValueError: it cannot be read, or holds something else; the message ends with `remedy`.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged ({error}): {remedy}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is damaged (it holds {_kind(content)}, not an object): {remedy}")
+    return content
+
+
+def _kind(value: Any) -> str:
+    return "a list" if isinstance(value, list) else f"{str(value)[:40]!r}"
