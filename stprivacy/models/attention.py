@@ -45,16 +45,16 @@ class _MaskedAttention(torch.autograd.Function):
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, keep: Tensor, bounded: bool) -> Tensor:
         out, log_z = _empty_like(v), q.new_empty(q.shape[:-1], dtype=_wide(q))
         hidden = torch.zeros_like(keep, dtype=log_z.dtype).masked_fill_(keep == 0, -torch.inf)
-        masks = _per_head(keep, q), _per_head(hidden, q)
-        for q_, k_, v_, keep_, hidden_, out_, log_z_, scores in _parts(1, q, k, v, *masks, out, log_z):
-            _product(_scaled(q_, out=out_), k_, out=scores)  # Eq 8
+        given = q, k, v, _per_head(keep, q), _per_head(hidden, q)
+        for q_, k_, v_, keep_, hidden_, out_, log_z_, scores in _parts(1, given, (out, log_z)):
+            _product(q_, k_.mT, out=scores, scale=_scale(q))  # Eq 8
             own = _diagonal(scores).clone()  # what a token is to itself is never hidden
             top = scores.add_(hidden_.unsqueeze(-2)).amax(-1).maximum(own)
             # A pruned key may lie far above the kept ones: it is hidden before exp could overflow, and exactly 0 after.
             weights = scores.sub_(top.unsqueeze(-1)).clamp_(min=-_LARGEST_GAP).exp_().mul_(keep_.unsqueeze(-2))
             _diagonal(weights).copy_((own - top).exp_())  # M of Eq 9
             total = weights.sum(-1, keepdim=True)
-            torch.bmm(weights.to(v.dtype), v_, out=out_).div_(total)  # Eq 10
+            _product(weights, v_, out=out_).div_(total)  # Eq 10
             log_z_.copy_(top + total.squeeze(-1).log())
         ctx.save_for_backward(q, k, v, keep, log_z, out)
         ctx.bounded = bounded
@@ -66,7 +66,7 @@ class _MaskedAttention(torch.autograd.Function):
         q, k, v, keep, log_z, out = ctx.saved_tensors
         grad_q, grad_k, grad_v, grad_mask = (_empty_like(x) for x in (q, k, v, log_z))
         given, wanted = (q, k, v, _per_head(keep, q), log_z, out, grad_out), (grad_q, grad_k, grad_v, grad_mask)
-        for part in _parts(3 if ctx.bounded else 2, *given, *wanted):
+        for part in _parts(3 if ctx.bounded else 2, given, wanted):
             _write_gradients(part[:7], part[7:11], part[11:])
         grad_keep = grad_mask.sum(1)
         if ctx.bounded:
@@ -83,18 +83,18 @@ def _write_gradients(given: tuple[Tensor, ...], wanted: tuple[Tensor, ...], buff
     (q, k, v, keep, log_z, out, grad), (grad_q, grad_k, grad_v, grad_mask) = given, wanted
     weight, worth, *third = buffers
     # Of every key, pruned or not: exp(S_ij) / Z_i, and what a unit of attention on j is worth to i.
-    _product(_scaled(q, out=grad_q), k, out=weight).sub_(log_z.unsqueeze(-1)).clamp_(-_LARGEST_GAP, _LARGEST_GAP).exp_()
-    _product(grad, v, out=worth).sub_(torch.mul(grad, out, out=grad_v).sum(-1, keepdim=True))
-    gain = worth.mul_(weight)
+    _product(q, k.mT, out=weight, scale=_scale(q)).sub_(log_z.unsqueeze(-1)).clamp_(-_LARGEST_GAP, _LARGEST_GAP).exp_()
+    mean_worth = torch.mul(grad.to(grad_v.dtype), out, out=grad_v).sum(-1, keepdim=True)
+    gain = _product(grad, v.mT, out=worth).sub_(mean_worth).mul_(weight)
     # dL/dM_j sums exp(S_ij) / Z_i * worth over i != j: M_jj is constant (Eq 9).
     torch.sum(gain, -2, out=grad_mask).sub_(_diagonal(gain))
     for restored in third:  # bounded
         torch.div(gain, torch.add(weight, 1.0, out=restored), out=restored)
         grad_mask.copy_(torch.where(keep == 0, restored.sum(-2) - _diagonal(restored), grad_mask))
     attention, grad_scores = (_masked(x, keep).to(q.dtype) for x in (weight, gain))
-    torch.bmm(attention.transpose(-2, -1), grad, out=grad_v)
-    torch.bmm(grad_scores.transpose(-2, -1), grad_q, out=grad_k)  # with the scaled q that lies there so far
-    _scaled(torch.bmm(grad_scores, k, out=grad_q), out=grad_q)
+    _product(attention.mT, grad, out=grad_v)
+    _product(grad_scores.mT, q, out=grad_k, scale=_scale(q))
+    _product(grad_scores, k, out=grad_q, scale=_scale(q))
 
 
 def _masked(x: Tensor, keep: Tensor) -> Tensor:
@@ -104,15 +104,15 @@ def _masked(x: Tensor, keep: Tensor) -> Tensor:
     return x
 
 
-def _product(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
-    """Products of all rows of a with all rows of b: [r n d], [r n d] -> [r n n], which may be of a wider type."""
-    if a.dtype == out.dtype:
-        return torch.bmm(a, b.transpose(-2, -1), out=out)
-    return out.copy_(a @ b.transpose(-2, -1))
+def _product(a: Tensor, b: Tensor, out: Tensor, scale: float = 1.0) -> Tensor:
+    """Scaled products of r matrices, [r n m], [r m d] -> [r n d]; sums are made and kept in the type of `out`."""
+    if b.dtype == out.dtype:
+        return torch.baddbmm(out, a, b, beta=0, alpha=scale, out=out)
+    return torch.bmm(a.to(b.dtype), b, out.dtype, out=out).mul_(scale)
 
 
-def _scaled(x: Tensor, out: Tensor) -> Tensor:
-    return torch.mul(x, x.shape[-1] ** -0.5, out=out)
+def _scale(q: Tensor) -> float:
+    return float(q.shape[-1] ** -0.5)
 
 
 def _diagonal(x: Tensor) -> Tensor:
@@ -134,15 +134,26 @@ def _wide(x: Tensor) -> torch.dtype:
     return torch.promote_types(x.dtype, torch.float32)
 
 
-def _parts(buffers: int, q: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
+def _parts(buffers: int, given: tuple[Tensor, ...], wanted: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, ...]]:
     """Tensors [b h ...] as [r ...], some heads at a time, and so many buffers [r n n].
 
-    The buffers are the same memory for every part: fresh memory would cost a CPU as much as the products themselves.
+    What is written into parts of `wanted` and the buffers is of the type of scores, and is rounded to that of `wanted`
+    once it is done. The buffers are the same memory for every part: fresh memory would cost a CPU as much as the
+    products themselves.
     """
+    q, wide = given[0], _wide(given[0])
     rows, tokens = q.shape[0] * q.shape[1], q.shape[2]
     size = math.ceil(rows / _LEAST_PARTS)
     if q.device.type == "cpu" and not torch.compiler.is_compiling():  # which would unroll the loop
         size = min(size, max(_CPU_PART_BYTES // (4 * tokens**2), 1))
-    room = [q.new_empty(size, tokens, tokens, dtype=_wide(q)) for _ in range(buffers)]
-    for part in zip(*(torch.split(x.flatten(0, 1), size) for x in (q, *others)), strict=True):
-        yield (*part, *(x[: len(part[0])] for x in room))
+    room = [q.new_empty(size, tokens, tokens, dtype=wide) for _ in range(buffers)]
+    split = [torch.split(x.flatten(0, 1), size) for x in (*given, *wanted)]
+    for part in zip(*split, strict=True):
+        # A GPU multiplies narrow factors into wide sums; a CPU widens them first.
+        read = [x if x.is_cuda else x.to(wide) for x in part[: len(given)]]
+        kept = part[len(given) :]
+        written = [x if x.dtype == wide else torch.empty_like(x, dtype=wide) for x in kept]
+        yield (*read, *written, *(x[: len(part[0])] for x in room))
+        for x, value in zip(kept, written, strict=True):
+            if x is not value:
+                x.copy_(value)

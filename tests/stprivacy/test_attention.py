@@ -1,8 +1,13 @@
 """Eqs 8-10: values against a direct transcription, and every gradient, the mask's included."""
 
+from collections.abc import Callable, Sequence
+
+import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from stprivacy.config import MaskGradient
 from stprivacy.models.attention import masked_attention
 
 
@@ -96,3 +101,37 @@ def test_bounded_drops_the_mask_gradient_of_samples_with_fewer_than_two_tokens()
     (gradient,) = torch.autograd.grad(masked_attention(q, k, v, keep, "bounded").square().sum(), keep)
     assert (gradient[0] == 0).all()
     assert gradient[1].abs().max() > 0
+
+
+def relative_errors(
+    attention: Callable[..., Tensor], inputs: Sequence[Tensor], upstream: Tensor, dtype: torch.dtype
+) -> list[float]:
+    """Of the output and of every input's gradient: what it loses in `dtype`, as part of its norm in float64."""
+
+    def passes(kind: torch.dtype) -> list[Tensor]:
+        leaves = [x.to(dtype).to(kind).requires_grad_() for x in inputs]  # the same rounded numbers
+        out = attention(*leaves)
+        return [out.detach(), *torch.autograd.grad(out, leaves, upstream.to(dtype).to(kind))]
+
+    pairs = zip(passes(dtype), passes(torch.double), strict=True)
+    return [((ours.double() - exact).norm() / exact.norm()).item() for ours, exact in pairs]
+
+
+@pytest.mark.parametrize("mask_gradient", ["exact", "bounded"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("shape", [(2, 3, 64, 16), (1, 2, 196, 64), (2, 2, 33, 8)])
+def test_narrow_types_cost_masked_attention_no_more_accuracy_than_plain_attention(
+    shape: tuple[int, ...], dtype: torch.dtype, mask_gradient: MaskGradient
+) -> None:
+    for sharpness in (1.0, 3.0):
+        q, k, v, upstream = torch.randn(4, *shape).unbind(0)
+        keep = (torch.rand(shape[0], shape[2]) < 0.5).float()
+        plain = relative_errors(F.scaled_dot_product_attention, (sharpness * q, k, v), upstream, dtype)
+        masked = relative_errors(
+            lambda q, k, v, keep: masked_attention(q, k, v, keep, mask_gradient),
+            (sharpness * q, k, v, keep),
+            upstream,
+            dtype,
+        )
+        for ours, theirs in zip(masked, [*plain, max(plain)], strict=True):  # plain attention has no mask
+            assert ours <= 1.25 * theirs
