@@ -10,13 +10,9 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation, VideoReformatter
-from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from stprivacy.decoding import (
-    Reading,
     VideoError,
     VideoLimits,
     check_size,
@@ -25,10 +21,8 @@ from stprivacy.decoding import (
     open_container,
     video_stream,
 )
-
-_CLOCK_RESET_SECONDS = Fraction(1, 2)  # a time stamp that falls back by as much starts a new count of time
-_CONVERTIBLE_COLOUR_SPACES = (0, 1, 2, 4, 5, 6, 7, 9)  # AVCOL_SPC numbers that libswscale has a matrix for
-_UNSPECIFIED_COLOUR_SPACE = 2
+from stprivacy.frames import UprightFrames, upright_aspect, upright_size
+from stprivacy.reading import Reading
 
 
 @dataclass(frozen=True)
@@ -53,6 +47,7 @@ class TimedVideo:
     And once the frames are exhausted:
         end_seconds: where the last source frame, sampled or not, stops being shown; since the first frame
         source_frames: how many were decoded
+        notes: what was amiss with a file that was read nevertheless, a clause each
     """
 
     end_seconds: Fraction
@@ -70,17 +65,18 @@ class TimedVideo:
             container = stack.enter_context(open_container(location, limits))
             stream = video_stream(container, limits)
             check_size(location, stream, limits)
-            self._reading = Reading(container, stream, limits, gaps_are_meant=True)
+            self._reading = Reading(container, stream, limits)
             self._decoded = iter(self._reading)
             first = next(self._decoded, None)
             if first is None:
                 self._reading.check_complete()
                 raise VideoError("unreadable", "no frame can be decoded")
-            self._clock = _Clock(stream, keeps_display_order="avi" not in container.format.name)
-            self.start_seconds = self._clock.start_seconds(first)
-            self.width, self.height, self.aspect = _upright_shape(first, stream)
+            frame, _ = first
+            self.start_seconds = self._reading.started_at
+            self.width, self.height = upright_size(frame)
+            self.aspect = upright_aspect(frame, stream.sample_aspect_ratio)
             self._open = stack.pop_all()
-        self._first, self._stride, self._resize = first, stride, _Resizer(height_px, width_px)
+        self._first, self._stride, self._upright = first, stride, UprightFrames(height_px, width_px)
 
     def __enter__(self) -> Self:
         return self
@@ -95,6 +91,11 @@ class TimedVideo:
         """How many frames were decoded up to now."""
         return self._reading.frames
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was amiss with a file that is read nevertheless, a clause each."""
+        return self._reading.notes
+
     def frames(self) -> Iterator[TimedFrame]:
         """Source frames 0, stride, 2 stride...; to be called once.
 
@@ -102,111 +103,14 @@ class TimedVideo:
         carry no times and the file tells no frame rate.
         """
         with decoding_errors_told():
-            for number, frame in enumerate(chain((self._first,), self._decoded)):
-                seconds = self._clock.seconds(frame)
+            for number, (frame, seconds) in enumerate(chain((self._first,), self._decoded)):
+                self._check_timed()
                 if number % self._stride == 0:
-                    yield TimedFrame(self._resize(frame), seconds)
+                    yield TimedFrame(self._upright(frame), seconds)
             self._reading.check_complete()
-            self.end_seconds = self._clock.end_seconds()
+            self.end_seconds = self._reading.clock.end_seconds()
+            self._check_timed()
 
-
-def _upright_shape(frame: VideoFrame, stream: VideoStream) -> tuple[int, int, Fraction]:
-    """Width and height in pixels and the aspect at which a frame is shown, once it is turned upright."""
-    pixel_aspect = stream.sample_aspect_ratio or Fraction(1)
-    aspect = Fraction(frame.width, frame.height) * (pixel_aspect if pixel_aspect > 0 else 1)
-    if _quarter_turns(frame) % 2:
-        return frame.height, frame.width, 1 / aspect
-    return frame.width, frame.height, aspect
-
-
-def _quarter_turns(frame: VideoFrame) -> int:
-    """Counterclockwise, as numpy.rot90 takes them."""
-    return round(frame.rotation / 90) % 4
-
-
-class _Clock:
-    """Strictly increasing times of frames in order of presentation, whatever their time stamps.
-
-    A frame without a usable stamp comes one step after the last one; one whose stamp does not increase, half a step,
-    so that the next stamp is valid again.
-    """
-
-    def __init__(self, stream: VideoStream, keeps_display_order: bool) -> None:
-        rate = stream.average_rate or stream.guessed_rate or Fraction(0)
-        # Where nothing is known libav guesses one frame a tick.
-        is_known = rate > 0 and (stream.average_rate or rate * (stream.time_base or 0) != 1)
-        self._rate_step = 1 / rate if is_known else None
-        self._stream_start = (stream.start_time or 0) * (stream.time_base or Fraction(0))
-        self._keeps_display_order = keeps_display_order
-        self._origin: Fraction | None = None
-        self._last: Fraction | None = None
-        self._last_step: Fraction | None = None
-        self._last_duration = Fraction(0)
-
-    def start_seconds(self, first: VideoFrame) -> Fraction:
-        """Time of the first frame by the container's clock."""
-        stamps = self._stamps(first)
-        return stamps[0] if stamps and self._keeps_display_order else self._stream_start
-
-    def seconds(self, frame: VideoFrame) -> Fraction:
-        """Time of the next frame since the first one."""
-        stamps = self._stamps(frame)
-        if self._last is None:
-            self._origin, now = stamps[0] if stamps else None, Fraction(0)
-        else:
-            now = self._after(self._last, stamps)
-            self._last_step = now - self._last
-        self._last = now
-        self._last_duration = (frame.duration or 0) * (frame.time_base or Fraction(0))
-        return now
-
-    def end_seconds(self) -> Fraction:
-        """Where the last frame ends: by its own duration, else by the last step, else by the frame rate."""
-        assert self._last is not None
-        if self._last_duration > 0:
-            return self._last + self._last_duration
-        return self._last + (self._last_step or self._step())
-
-    def _stamps(self, frame: VideoFrame) -> list[Fraction]:
-        """A frame's times by the container's clock, the most credible first."""
-        # AVI numbers frames as they are decoded: libav's presentation times are then those of other frames.
-        stamps = (frame.pts, frame.dts) if self._keeps_display_order else (frame.dts,)
-        time_base = frame.time_base
-        return [stamp * time_base for stamp in stamps if stamp is not None] if time_base else []
-
-    def _after(self, last: Fraction, stamps: list[Fraction]) -> Fraction:
-        if not stamps:
-            return last + self._step()
-        if self._origin is None or stamps[0] - self._origin <= last - _CLOCK_RESET_SECONDS:
-            self._origin = stamps[0] - last - self._step()
-        increasing = (stamp - self._origin for stamp in stamps if stamp - self._origin > last)
-        return next(increasing, None) or last + self._step() / 2
-
-    def _step(self) -> Fraction:
-        step = self._rate_step or self._last_step
-        if step is None:
+    def _check_timed(self) -> None:
+        if not self._reading.clock.is_known:
             raise VideoError("no-timing", "its frames carry no times, and the file tells no frame rate")
-        return step
-
-
-class _Resizer:
-    """Frames of any size to upright RGB arrays of one size.
-
-    Resizing within 4:2:0, then converting what is left, is faster than one step; colour is as sharp as in a video
-    encoded at that size.
-    """
-
-    def __init__(self, height_px: int, width_px: int) -> None:
-        self._height, self._width = height_px, width_px
-        self._resize, self._convert = VideoReformatter(), VideoReformatter()
-
-    def __call__(self, frame: VideoFrame) -> NDArray[np.uint8]:
-        if frame.colorspace not in _CONVERTIBLE_COLOUR_SPACES:
-            frame.colorspace = _UNSPECIFIED_COLOUR_SPACE
-        turns = _quarter_turns(frame)
-        width, height = (self._height, self._width) if turns % 2 else (self._width, self._height)
-        shrinks = width <= frame.width and height <= frame.height
-        way = Interpolation.AREA if shrinks else Interpolation.BILINEAR
-        small = self._resize.reformat(frame, width, height, "yuv420p", interpolation=way, threads=1)
-        rgb = self._convert.reformat(small, format="rgb24", interpolation=Interpolation.POINT, threads=1)
-        return np.ascontiguousarray(np.rot90(np.asarray(rgb.to_ndarray(), dtype=np.uint8), turns))

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from stprivacy.decoding import (
-    Reading,
     VideoError,
     VideoLimits,
     check_size,
@@ -18,6 +16,8 @@ from stprivacy.decoding import (
     open_container,
     video_stream,
 )
+from stprivacy.frames import UprightFrames, upright_size
+from stprivacy.reading import Reading
 
 MAX_FRAMES_BYTES = 2**31 - 1  # of one value in Parquet
 
@@ -26,12 +26,14 @@ MAX_FRAMES_BYTES = 2**31 - 1  # of one value in Parquet
 class VideoFrames:
     """frames [T H W 3] uint8 RGB: the sampled ones; fps and source_frames are those of the whole source.
 
-    T is a multiple of the tubelet length, the last frame repeated to reach it; fps is 0 where the file tells none.
+    T is a multiple of the tubelet length, the last frame repeated to reach it; fps, an average, is 0 where the file
+    tells no times. notes: what was amiss with a file that was read nevertheless, a clause each.
     """
 
     frames: NDArray[np.uint8]
     fps: float
     source_frames: int
+    notes: tuple[str, ...] = ()
 
 
 def read_video(
@@ -54,36 +56,26 @@ def read_video(
         check_size(location, stream, limits)
         reading = Reading(container, stream, limits)
         frames = _sampled(reading, stride, short_side_px, tubelet_frames)
-        return VideoFrames(frames, reading.fps, reading.frames)
+        return VideoFrames(frames, reading.fps, reading.frames, reading.notes)
 
 
 def _sampled(reading: Reading, stride: int, short_side_px: int, tubelet_frames: int) -> NDArray[np.uint8]:
-    shrink = _Shrinker(reading.stream.width, reading.stream.height, short_side_px)
-    sampled = [shrink(frame) for number, frame in enumerate(reading) if number % stride == 0]
+    sampled: list[NDArray[np.uint8]] = []
+    upright: UprightFrames | None = None
+    for number, (frame, _) in enumerate(reading):
+        if number % stride:
+            continue
+        upright = upright or UprightFrames(*_shrunk_size(frame, short_side_px))
+        if (len(sampled) + 1) * upright.frame_bytes > MAX_FRAMES_BYTES:
+            raise VideoError("too-long", "its sampled frames are over 2 GiB; a larger stride or smaller side may do")
+        sampled.append(upright(frame))
     reading.check_complete()
     sampled.extend(sampled[-1:] * (-len(sampled) % tubelet_frames))
     return np.stack(sampled)
 
 
-class _Shrinker:
-    """Frames of one size to small upright RGB arrays.
-
-    Shrinking within 4:2:0, then converting what is left, is faster than one step; colour is as sharp as in a
-    video encoded at the small size.
-    """
-
-    def __init__(self, width: int, height: int, short_side_px: int) -> None:
-        scale = min(1.0, short_side_px / min(width, height))
-        self._width, self._height = max(1, round(width * scale)), max(1, round(height * scale))
-        self._shrink, self._convert = VideoReformatter(), VideoReformatter()
-        self._bytes = 0
-
-    def __call__(self, frame: VideoFrame) -> NDArray[np.uint8]:
-        self._bytes += 3 * self._width * self._height
-        if self._bytes > MAX_FRAMES_BYTES:
-            raise VideoError("too-long", "its sampled frames are over 2 GiB; a larger stride or smaller side may do")
-        width, height = self._width, self._height
-        small = self._shrink.reformat(frame, width, height, "yuv420p", interpolation=Interpolation.AREA, threads=1)
-        rgb = self._convert.reformat(small, format="rgb24", interpolation=Interpolation.POINT, threads=1)
-        pixels = np.asarray(rgb.to_ndarray(), dtype=np.uint8)
-        return np.rot90(pixels, round(frame.rotation / 90)) if frame.rotation else pixels
+def _shrunk_size(first: VideoFrame, short_side_px: int) -> tuple[int, int]:
+    """Height and width in pixels of all stored frames: those of the first one, upright."""
+    width, height = upright_size(first)
+    scale = min(1.0, short_side_px / min(width, height))
+    return max(1, round(height * scale)), max(1, round(width * scale))

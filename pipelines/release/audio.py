@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from itertools import chain
 from typing import cast
 
 import numpy as np
@@ -14,10 +15,9 @@ from av.audio.stream import AudioStream
 from av.codec.context import Flags
 from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError
-from av.stream import Discard
 from numpy.typing import NDArray
 
-from stprivacy.decoding import VideoError, VideoLimits, local_file, open_container
+from stprivacy.decoding import VideoError, VideoLimits, flush_of, local_file, open_container, packets_of
 
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 _JITTER_SECONDS = 0.04  # by which time stamps may disagree with the count of samples: containers round them
@@ -119,10 +119,8 @@ class _Sound:
             return next(self._blocks, None)
 
     def _decoded_blocks(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        for other in self.container.streams:
-            other.discard = Discard.default if other.index == self._stream.index else Discard.all
         packets = blocks = 0
-        for packet in self.container.demux(self._stream):
+        for packet in chain(packets_of(self.container, self._stream), (flush_of(self._stream),)):
             packets += packet.size > 0
             try:
                 frames = self._stream.codec_context.decode(packet)
