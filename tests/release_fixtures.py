@@ -10,10 +10,11 @@ from run_fixtures import do_run
 from shard_fixtures import write_tiny_dataset
 from tiny import MODEL, RECOGNIZER
 
-from pipelines.release.inputs import list_inputs, plain_names
+from pipelines.release.inputs import list_inputs
+from pipelines.release.names import plain_names
 from pipelines.release.settings import ReleaseSettings, provenance_of
 from pipelines.release.video import Destination
-from pipelines.release.work import Outcome, release_videos
+from pipelines.release.work import Outcome, refusals, release_videos
 from pipelines.runs import RunConfig
 from stprivacy.config import PhaseConfig
 from stprivacy.deployed import Deployed
@@ -36,7 +37,9 @@ def release(run: Path, source: Path, out: Path, previews: Path | None = None, **
     settings = ReleaseSettings(**{"keep_ratio": 0.7, "stride": STRIDE} | changes)
     destination = Destination(out, provenance_of(trained, settings), settings, previews)
     deployed = Deployed(trained.model, settings.keep_ratio, settings.mask)
-    return release_videos(plain_names(list_inputs(source)), deployed, destination, lambda frames, files: None)
+    orders = plain_names(list_inputs(source), out)
+    usable = [order for order in orders if not order.error]
+    return refusals(orders) + release_videos(usable, deployed, destination, lambda frames, files: None)
 
 
 def reasons(outcomes: Sequence[Outcome]) -> dict[str, str]:

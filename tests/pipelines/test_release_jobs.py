@@ -20,8 +20,9 @@ from object_store_fixtures import contents, served_bucket, upload
 from release_fixtures import STRIDE, files_below, frame_count, sidecar, state, write_run
 
 from pipelines.release.attempts import Attempts
-from pipelines.release.inputs import list_inputs, plain_names
+from pipelines.release.inputs import list_inputs
 from pipelines.release.ledger import ReleaseLedger
+from pipelines.release.names import plain_names
 from pipelines.release.settings import Crew, ReleaseSettings
 from pipelines.release.sidecar import unpack_keep
 from stprivacy.deployed import Deployed
@@ -104,7 +105,7 @@ def test_sidecars_tell_how_and_of_what_and_nothing_that_identifies(released: Pat
         assert told[side] == {"sha256": digest, "bytes": path.stat().st_size}
     assert told.keys() == {
         *("weights_sha256", "phase", "dataset", "data_fingerprint", "model", "settings", "format_version"),
-        *("software", "source", "output", "frames", "seconds", "keep_rows", "keep_columns", "keep"),
+        *("software", "source", "output", "frames", "seconds", "keep_rows", "keep_columns", "keep", "sidecar_sha256"),
     }
     text = (released / "5.json").read_text() + (released / ".release.json").read_text()
     for secret in (str(run), str(raw), str(ROOT), socket.gethostname(), os.environ.get("USER", "root"), "5.mp4"):
