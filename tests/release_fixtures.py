@@ -11,7 +11,7 @@ from shard_fixtures import write_tiny_dataset
 from tiny import MODEL, RECOGNIZER
 
 from pipelines.release.inputs import list_inputs
-from pipelines.release.names import plain_names
+from pipelines.release.names import Order, plain_names
 from pipelines.release.settings import ReleaseSettings, provenance_of
 from pipelines.release.video import Destination
 from pipelines.release.work import Outcome, refusals, release_videos
@@ -33,11 +33,16 @@ def write_run(folder: Path) -> Path:
 
 def release(run: Path, source: Path, out: Path, previews: Path | None = None, **changes: Any) -> list[Outcome]:
     """Release a file or folder in this process."""
+    return release_orders(run, plain_names(list_inputs(source), out), out, previews, **changes)
+
+
+def release_orders(
+    run: Path, orders: Sequence[Order], out: Path, previews: Path | None = None, **changes: Any
+) -> list[Outcome]:
     trained = load_trained(run)
     settings = ReleaseSettings(**{"keep_ratio": 0.7, "stride": STRIDE} | changes)
     destination = Destination(out, provenance_of(trained, settings), settings, previews)
     deployed = Deployed(trained.model, settings.keep_ratio, settings.mask)
-    orders = plain_names(list_inputs(source), out)
     usable = [order for order in orders if not order.error]
     return refusals(orders) + release_videos(usable, deployed, destination, lambda frames, files: None)
 
@@ -64,3 +69,10 @@ def frame_count(path: Path) -> int:
 def state(folder: Path) -> dict[str, int]:
     """When each file was last written, in nanoseconds."""
     return {name: (folder / name).stat().st_mtime_ns for name in files_below(folder)}
+
+
+def flip(path: Path, at: float = 0.5) -> None:
+    """Invert the lowest bit of one byte of a file, by default of that in its middle."""
+    content = bytearray(path.read_bytes())
+    content[int(at * len(content))] ^= 1
+    path.write_bytes(content)

@@ -37,6 +37,11 @@ class Order:
     error: str = ""
     message: str = ""
 
+    @property
+    def is_renamed(self) -> bool:
+        """Whether the name is neither opaque nor the file's own, with or without its suffix."""
+        return not self.salt and self.name not in (self.shown, _stem(self.shown))
+
 
 def plain_names(inputs: Inputs, out: Path | None = None) -> list[Order]:
     """Names as in the input folder, without the suffix, or with it where two files would share a name.
@@ -82,7 +87,7 @@ def _distinct(belows: Sequence[str], folders: set[str], room: "_Room") -> list[s
         lambda below: below,  # which may be what another file becomes without its suffix
         lambda below: f"{below}~{name_digest(below)}",
     )
-    names = [room.fitting(below.removesuffix(PurePosixPath(below).suffix)) for below in belows]
+    names = [room.fitting(_stem(below)) for below in belows]
     for way in ways:
         is_free = _free(names, folders)
         names = [name if is_free(name) else room.fitting(way(below)) for name, below in zip(names, belows, strict=True)]
@@ -99,6 +104,10 @@ def _free(names: Sequence[str], folders: set[str]) -> Callable[[str], bool]:
         return often[_same(name)] == 1 and not meets
 
     return is_free
+
+
+def _stem(below: str) -> str:
+    return below.removesuffix(PurePosixPath(below).suffix)
 
 
 def _same(name: str) -> str:
