@@ -10,10 +10,11 @@ from run_fixtures import do_run
 from shard_fixtures import write_tiny_dataset
 from tiny import MODEL, RECOGNIZER
 
-from pipelines.release.inputs import list_inputs, plain_names
+from pipelines.release.inputs import list_inputs
+from pipelines.release.names import Order, plain_names
 from pipelines.release.settings import ReleaseSettings, provenance_of
 from pipelines.release.video import Destination
-from pipelines.release.work import Outcome, release_videos
+from pipelines.release.work import Outcome, refusals, release_videos
 from pipelines.runs import RunConfig
 from stprivacy.config import PhaseConfig
 from stprivacy.deployed import Deployed
@@ -32,11 +33,18 @@ def write_run(folder: Path) -> Path:
 
 def release(run: Path, source: Path, out: Path, previews: Path | None = None, **changes: Any) -> list[Outcome]:
     """Release a file or folder in this process."""
+    return release_orders(run, plain_names(list_inputs(source), out), out, previews, **changes)
+
+
+def release_orders(
+    run: Path, orders: Sequence[Order], out: Path, previews: Path | None = None, **changes: Any
+) -> list[Outcome]:
     trained = load_trained(run)
     settings = ReleaseSettings(**{"keep_ratio": 0.7, "stride": STRIDE} | changes)
     destination = Destination(out, provenance_of(trained, settings), settings, previews)
     deployed = Deployed(trained.model, settings.keep_ratio, settings.mask)
-    return release_videos(plain_names(list_inputs(source)), deployed, destination, lambda frames, files: None)
+    usable = [order for order in orders if not order.error]
+    return refusals(orders) + release_videos(usable, deployed, destination, lambda frames, files: None)
 
 
 def reasons(outcomes: Sequence[Outcome]) -> dict[str, str]:
@@ -61,3 +69,10 @@ def frame_count(path: Path) -> int:
 def state(folder: Path) -> dict[str, int]:
     """When each file was last written, in nanoseconds."""
     return {name: (folder / name).stat().st_mtime_ns for name in files_below(folder)}
+
+
+def flip(path: Path, at: float = 0.5) -> None:
+    """Invert the lowest bit of one byte of a file, by default of that in its middle."""
+    content = bytearray(path.read_bytes())
+    content[int(at * len(content))] ^= 1
+    path.write_bytes(content)

@@ -1,12 +1,11 @@
 """Files that kill the process that reads them: found out and named, so that they do not stop the others."""
 
-import hashlib
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from pipelines.release.drafts import PARTIAL_SUFFIX
-from stprivacy.storage import make_folder, write_whole
+from pipelines.release.text import name_digest
+from stprivacy.storage import PARTIAL_SUFFIX, make_folder, write_whole
 
 Attempt = Literal["none", "together", "alone"]
 
@@ -24,8 +23,9 @@ class Attempts:
     def before(self, name: str) -> Attempt:
         """How the file was open when a worker died."""
         for attempt in ("alone", "together"):
-            if self._note(name, attempt).exists():
-                return attempt
+            with suppress(OSError):  # where no note can be read, none can be written: `begin` says so
+                if self._note(name, attempt).exists():
+                    return attempt
         return "none"
 
     def begin(self, name: str, alone: bool) -> None:
@@ -36,9 +36,8 @@ class Attempts:
     def end(self, name: str) -> None:
         """The file is closed."""
         for attempt in ("alone", "together"):
-            with suppress(NotADirectoryError):  # whoever wrote no note need not remove one
+            with suppress(OSError):  # whoever wrote no note need not remove one; one that stays is removed by the next
                 self._note(name, attempt).unlink(missing_ok=True)
 
     def _note(self, name: str, attempt: str) -> Path:
-        digest = hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
-        return self._out / f".{digest}.{attempt}{PARTIAL_SUFFIX}"
+        return self._out / f".{name_digest(name)}.{attempt}{PARTIAL_SUFFIX}"

@@ -1,6 +1,7 @@
 """The command line of jobs/anonymize.py."""
 
 import os
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -11,9 +12,14 @@ from pipelines.data.index import read_description
 from pipelines.locations import LocalFolder, Location
 from pipelines.progress import Progress
 from pipelines.release.anonymize import anonymize
-from pipelines.release.inputs import Order, check_apart, list_inputs, opaque_names, plain_names
+from pipelines.release.inputs import Inputs, check_apart, check_links_apart, list_inputs
+from pipelines.release.keys import KeyFile
 from pipelines.release.ledger import ReleaseLedger, write_failures
+from pipelines.release.names import PREVIEW_FOLDER, plain_names
+from pipelines.release.private import make_private_folder
 from pipelines.release.settings import Crew, ReleaseSettings
+from pipelines.release.text import printable, say
+from pipelines.release.work import Outcome
 from stprivacy.storage import checked_location, is_remote, location, whole_location
 from stprivacy.trained import Trained, load_trained
 
@@ -33,73 +39,100 @@ def anonymize_command(
 
     Args:
         from_run: finished init or adversarial run of STPrivacy
-        input: a video, or a folder of videos: every file in it and below counts
-        output: folder for the released videos and, beside each, a JSON file that tells how it was made
+        input: a video, or a folder of videos: every file in it and below counts, whatever it is, and is released or
+            named as a failure. Links to files count, linked folders are entered, each folder once, and one that cannot
+            be read is a failure. Names that begin with a dot and what operating systems leave (Thumbs.db, desktop.ini,
+            lost+found, ...) are passed over and counted
+        output: folder for the released videos and, beside each, a JSON file that tells how it was made: settings,
+            masks, and digests of network, training data and video, and SHA-256 and size of the source, by which
+            whoever has the original recognises it (see --opaque-names). One process at a time writes to it
         settings: how videos are released
         crew: what it runs on
         allow_older_weights: release with those of an earlier step where the run's final checkpoint is damaged
-        preview: also write raw, sparsified and anonymized side by side to OUTPUT-preview-contains-raw-frames; not of
-            files that were done before
+        preview: also write raw, sparsified and anonymized side by side to OUTPUT-preview-contains-raw-frames, readable
+            by you alone; not of files that were done before
         keys: file for the key to opaque names, by default OUTPUT-keys.json
         quiet: show no progress
 
     Raises:
         ValueError: a run, input or output that cannot be used, or settings that do not fit the network.
     """
-    source, out = (checked_location(place) for place in (input, output))
+    source, out = _source(input), checked_location(output)
     trained = load_trained(checked_location(from_run), allow_older_weights)
     check_apart(source, out)
     settings = replace(settings, stride=settings.stride or _trained_stride(trained))
-    previews = _previews(out) if preview else None
     if keys and not settings.opaque_names:
         raise ValueError("--keys belongs to --opaque-names")
-    orders = _orders(source, settings, keys or _beside(out, "-keys.json"))
-    ledger = _release(trained, orders, out, settings, crew, previews, quiet)
+    inputs = list_inputs(source)
+    check_links_apart(inputs, out)
+    previews = _previews(out) if preview else None
+    key_file = _key_file(keys, out) if settings.opaque_names else None
+    ledger = _release(trained, inputs, out, settings, crew, previews, quiet, key_file)
     _report(ledger, _beside(out, "-failures.json"))
     return ledger
 
 
+def _source(given: Path) -> Path:
+    """A local path is not resolved: a link is called what its user calls it."""
+    return checked_location(given) if is_remote(given) else given.absolute()
+
+
+def _key_file(given: Path | None, out: Path) -> KeyFile:
+    path = given or _beside(out, "-keys.json")
+    if not is_remote(path) and out in path.resolve().parents:
+        raise ValueError(f"--keys {printable(str(path))} lies inside of --output, which is handed out: give another")
+    return KeyFile(path)
+
+
 def _report(ledger: ReleaseLedger, failures: Path) -> None:
-    print(ledger)
+    say(str(ledger))
+    shown = printable(str(failures))
     try:
         write_failures(failures, ledger.failures)
     except OSError as error:  # the disk may be full, which some of the failures then tell
         reason = error.strerror or error
-        raise ValueError(f"{failures} cannot be written: {reason}; the failures are those above") from error
+        raise ValueError(f"{shown} cannot be written: {reason}; the failures are those above") from error
     if ledger.failures:
-        print(f"The failures are listed in {failures}")
+        say(f"The failures are listed in {shown}")
 
 
 def _previews(out: Path) -> Path:
     if is_remote(out):
         raise ValueError("--preview writes raw frames to local disks only: leave it out, or give a local --output")
-    return _beside(out, "-preview-contains-raw-frames")
-
-
-def _orders(source: Path, settings: ReleaseSettings, keys: Path) -> list[Order]:
-    found = list_inputs(source)
-    return opaque_names(found, keys) if settings.opaque_names else plain_names(found)
+    previews = _beside(out, PREVIEW_FOLDER)
+    try:
+        make_private_folder(previews)
+    except OSError as error:
+        raise ValueError(f"{printable(str(previews))} cannot be written: {error.strerror or error}") from error
+    return previews
 
 
 def _release(
     trained: Trained,
-    orders: list[Order],
+    inputs: Inputs,
     out: Path,
     settings: ReleaseSettings,
     crew: Crew,
     previews: Path | None,
     quiet: bool,
+    key_file: KeyFile | None,
 ) -> ReleaseLedger:
     if not crew.verbose:
         # Ray complains, at every start of a pool of workers, of how Ray Data starts them.
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    with Progress(quiet=quiet) as progress:
+    with Progress(quiet=quiet) as progress, key_file or nullcontext():
+        orders = key_file.orders(inputs) if key_file else plain_names(inputs, out)
         task = progress.task("release", total=len(orders), unit="files")
 
         def told(done: int, frames: int) -> None:
             task.update(done, f"{frames} source frames")
 
-        return anonymize(trained, orders, out, settings, crew=crew, previews=previews, progress=told)
+        def learned(outcome: Outcome) -> None:
+            if key_file and not outcome.error:
+                key_file.note(outcome.shown, outcome.source)
+
+        ledger = anonymize(trained, orders, out, settings, crew=crew, previews=previews, progress=told, learned=learned)
+    return replace(ledger, passed_over=inputs.passed_over)
 
 
 def _trained_stride(trained: Trained) -> int:

@@ -1,49 +1,154 @@
-"""Which files are released, and under which names."""
+"""Which files are released."""
 
-import json
 import os
-import secrets
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from stprivacy.storage import is_remote, whole_location
+from pipelines.release.text import printable
+from stprivacy.storage import filesystem, is_remote, whole_location
 
-_ID_BYTES = 8
+# What operating systems leave in folders, in lower case; .DS_Store and the like begin with a dot.
+SYSTEM_FILES = frozenset(("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"))
+SYSTEM_FOLDERS = frozenset(("$recycle.bin", "system volume information", "lost+found", "@eadir", "__macosx"))
+_HIDDEN, _SYSTEM, _AGAIN = "hidden", "left by operating systems", "links to folders that are entered anyway"
 
 
 @dataclass(frozen=True)
-class Order:
-    """A file to release: where it lies, its path below the input folder, and its name below the output folder.
-
-    The video's file is `name` + .mp4, its sidecar's `name` + .json.
-    """
+class Found:
+    """A file: where it lies, and its path below the input folder; or what cannot be read there, and why."""
 
     path: str
-    shown: str
-    name: str
+    below: str
+    error: str = ""
+    message: str = ""
 
 
-def list_inputs(source: Path) -> list[tuple[str, str]]:
-    """(where it lies, path below the folder) of a file, or of every file below a folder, sorted.
+@dataclass(frozen=True)
+class Inputs:
+    """Files to release, sorted by their paths; what is passed over, counted by kind; local folders entered."""
 
-    Files and folders whose name begins with a dot are passed over; all others count, whatever they hold.
-    Raises: ValueError: no such file or folder, or one without files.
+    files: tuple[Found, ...]
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    folders: frozenset[str] = frozenset()
+
+
+def list_inputs(source: Path) -> Inputs:
+    """A file, or every file in a folder and below it, whatever it holds; or all objects below a prefix.
+
+    Linked folders are entered, each folder once, and those that cannot be read are among the files, with an error.
+    Passed over are names that begin with a dot and SYSTEM_FILES and SYSTEM_FOLDERS.
+    Raises: ValueError: no such file or folder, one that cannot be read, or one without files.
     """
-    source = whole_location(source)
-    if source.is_file():
-        return [(str(source), source.name)]
-    if not source.is_dir():
-        raise ValueError(f"{source}: no such file or folder; --input takes a video or a folder of videos")
-    found = []
-    for path in source.rglob("*"):
-        below = str(path).removeprefix(str(source)).strip("/")
-        if not any(part.startswith(".") for part in below.split("/")) and not path.is_dir():
-            found.append((str(path), below))
-    if not found:
-        raise ValueError(f"{source} holds no files; --input takes a video or a folder of videos")
-    return sorted(found, key=lambda pair: pair[1])
+    try:
+        # Not resolved: a link is called what its user calls it.
+        source = source if is_remote(source) else source.absolute()
+        if source.is_file():
+            return Inputs((Found(str(source), source.name),))
+        if not source.is_dir():
+            raise ValueError(
+                f"{printable(str(source))}: no such file or folder; --input takes a video or a folder of videos"
+            )
+        inputs = _objects(source) if is_remote(source) else _Walk(source).inputs()
+    except ValueError:
+        raise
+    except Exception as error:  # each object store has errors of its own
+        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        raise ValueError(f"--input {printable(str(source))} cannot be read: {printable(reason)}") from error
+    if not inputs.files:
+        raise ValueError(
+            f"{printable(str(source))} holds no files; --input takes a video or a folder of videos{_but(inputs)}"
+        )
+    return inputs
+
+
+def _but(inputs: Inputs) -> str:
+    return f" (passed over: {passed_over(inputs.passed_over)})" if inputs.passed_over else ""
+
+
+def passed_over(kinds: Mapping[str, int]) -> str:
+    """Counts by kind, in words."""
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+
+
+class _Walk:
+    """All below a local folder: real folders first, so that what is found twice has its real path."""
+
+    def __init__(self, source: Path) -> None:
+        self._folders, self._linked = deque([(str(source), "")]), deque[tuple[str, str]]()
+        self._entered: dict[tuple[int, int], str] = {}
+        self._found: list[Found] = []
+        self._passed_over = Counter[str]()
+
+    def inputs(self) -> Inputs:
+        """Raises: OSError: the folder itself cannot be read."""
+        while self._folders or self._linked:
+            folder, below = (self._folders or self._linked).popleft()
+            try:
+                self._enter(folder, below)
+            except OSError as error:
+                if not below:
+                    raise
+                reason = f"the folder cannot be read: {error.strerror or error}"
+                self._found.append(Found(folder, below, "unreadable", reason))
+        entered = frozenset(map(os.path.realpath, self._entered.values()))
+        return Inputs(tuple(sorted(self._found, key=lambda one: one.below)), self._passed_over, entered)
+
+    def _enter(self, folder: str, below: str) -> None:
+        status = os.stat(folder)
+        identity = status.st_dev, status.st_ino
+        if identity in self._entered:
+            self._passed_over[_AGAIN] += 1
+            return
+        with os.scandir(folder) as listing:
+            entries = sorted(listing, key=lambda entry: entry.name)
+        self._entered[identity] = folder
+        for entry in entries:
+            is_folder = _is_folder(entry)
+            kind = _kind_passed_over(entry.name, is_folder)
+            place = entry.path, f"{below}/{entry.name}" if below else entry.name
+            if kind:
+                self._passed_over[kind] += 1
+            elif is_folder:
+                (self._linked if entry.is_symlink() else self._folders).append(place)
+            else:
+                self._found.append(Found(*place))
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads nowhere that may be seen: opening it says why
+        return False
+
+
+def _kind_passed_over(name: str, is_folder: bool) -> str:
+    if name.startswith("."):
+        return _HIDDEN
+    return _SYSTEM if name.lower() in (SYSTEM_FOLDERS if is_folder else SYSTEM_FILES) else ""
+
+
+def _objects(source: Path) -> Inputs:
+    store, prefix = filesystem(source)
+    scheme = str(source).partition("://")[0]
+    found, kinds = [], Counter[str]()
+    for key in sorted(store.find(prefix)):
+        below = key.removeprefix(prefix).removeprefix("/")
+        *folders, name = below.split("/")
+        if not name:
+            continue  # what consoles of stores create as a folder
+        if not {"", ".", ".."}.isdisjoint((*folders, name)):
+            message = "a part of its key is empty, . or .., which no file can be called"
+            found.append(Found(f"{scheme}://{key}", below, "not-a-name", message))
+            continue
+        passed = [_kind_passed_over(folder, True) for folder in folders] + [_kind_passed_over(name, False)]
+        kind = next(filter(None, passed), "")
+        if kind:
+            kinds[kind] += 1
+        else:
+            found.append(Found(f"{scheme}://{key}", below))
+    return Inputs(tuple(found), kinds)
 
 
 def check_apart(source: Path, out: Path) -> None:
@@ -51,51 +156,21 @@ def check_apart(source: Path, out: Path) -> None:
     source, out = whole_location(source), whole_location(out)
     folder = source.parent if source.is_file() else source
     first, second = (PurePosixPath(str(path).replace("://", "/")) for path in (folder, out))
+    shown, asked = printable(str(out)), printable(str(source))
     if first == second:
-        raise ValueError(f"--output {out} is the folder of the raw videos: give another")
+        raise ValueError(f"--output {shown} is the folder of the raw videos: give another")
     if first in second.parents and not source.is_file():
-        raise ValueError(f"--output {out} lies inside of --input {source}, whose files are all taken for raw videos")
+        raise ValueError(f"--output {shown} lies inside of --input {asked}, whose files are all taken for raw videos")
     if second in first.parents:
-        raise ValueError(f"--input {source} lies inside of --output {out}: raw videos do not belong into a release")
+        raise ValueError(f"--input {asked} lies inside of --output {shown}: raw videos do not belong into a release")
 
 
-def plain_names(found: Sequence[tuple[str, str]]) -> list[Order]:
-    """Names as in the input folder, without the suffix, or with it where two files would share a name."""
-    stems = [below.removesuffix(PurePosixPath(below).suffix) for _, below in found]
-    taken = Counter(stem.lower() for stem in stems)
-    names = [stem if taken[stem.lower()] == 1 else below for stem, (_, below) in zip(stems, found, strict=True)]
-    # A file may be called what another one becomes.
-    again = Counter(name.lower() for name in names)
-    names = [name if again[name.lower()] == 1 else below for name, (_, below) in zip(names, found, strict=True)]
-    return [Order(path, below, name) for (path, below), name in zip(found, names, strict=True)]
-
-
-def opaque_names(found: Sequence[tuple[str, str]], keys: Path) -> list[Order]:
-    """Random names, the same ones as before for files that `keys` knows; it is written before any name is used.
-
-    Raises: ValueError: the key file is no such file, or is in an object store.
-    """
-    if is_remote(keys):
-        raise ValueError(f"{keys}: the key file must be readable by you alone: give --keys FILE on a local disk")
-    known: dict[str, str] = {}
-    if keys.exists():
-        try:
-            known = dict(json.loads(keys.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{keys} is not a key file: give another --keys, or move it away") from error
-    for _, below in found:
-        known.setdefault(below, secrets.token_hex(_ID_BYTES))
-    write_private(keys, json.dumps(known, indent=1, ensure_ascii=False) + "\n")
-    return [Order(path, below, known[below]) for path, below in found]
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a local file, whole or not at all, that its owner alone can read from its first byte on."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+def check_links_apart(inputs: Inputs, out: Path) -> None:
+    """The same for folders that links in the input folder lead to. Raises: ValueError."""
+    out = whole_location(out)
+    for folder in sorted(inputs.folders):
+        if Path(folder) in (out, *out.parents) or out in Path(folder).parents:
+            raise ValueError(
+                f"a link in --input leads to {printable(folder)}, which shares files with --output "
+                f"{printable(str(out))}: raw videos do not belong into a release, nor released ones among them"
+            )

@@ -1,26 +1,34 @@
 """Where every file of a release went."""
 
-import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipelines.progress import duration
-from pipelines.release.inputs import write_private
+from pipelines.release.inputs import passed_over
+from pipelines.release.private import write_private
+from pipelines.release.text import json_bytes, printable
 from pipelines.release.work import Outcome
 from stprivacy.storage import is_remote, write_whole
+
+_MOST_NOTES = 20  # that are shown
 
 
 @dataclass(frozen=True)
 class ReleaseLedger:
-    """Files in, and of each that is not out, why; `seconds` and `frames` (of the sources) are of this call alone."""
+    """Files in, and of each that is not out, why; `seconds` and `frames` (of the sources) are of this call alone.
+
+    `noted` are videos that this call released with notes, `passed_over` counts by kind what is no file in.
+    """
 
     files_in: int
     done_before: int
     failures: tuple[Outcome, ...]
     seconds: float
     frames: int
+    noted: tuple[Outcome, ...] = ()
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def released(self) -> int:
@@ -31,15 +39,25 @@ class ReleaseLedger:
         lines = [f"{self.files_in} files in = {self.released} released + {len(self.failures)} failed"]
         if self.done_before:
             lines.append(f"  {self.done_before} of them were done before")
+        if self.passed_over:
+            lines.append(f"  passed over: {passed_over(self.passed_over)}")
         reasons = Counter(failure.error for failure in self.failures)
         width = max(map(len, reasons), default=0)
         lines += [f"  {reason:{width}}  {count}" for reason, count in reasons.most_common()]
-        lines += [f"  {failure.shown}: {failure.error}: {failure.message}" for failure in self.failures]
+        lines += [
+            f"  {printable(failure.shown)}: {failure.error}: {printable(failure.message)}" for failure in self.failures
+        ]
+        lines += self._notes()
         if self.frames:
             lines.append(
                 f"{self.frames} source frames in {duration(self.seconds)}, {self.frames / self.seconds:.0f} a second"
             )
         return "\n".join(lines)
+
+    def _notes(self) -> list[str]:
+        noted = [f"  {printable(one.shown)}: released; {printable('; '.join(one.notes))}" for one in self.noted]
+        more = len(noted) - _MOST_NOTES
+        return noted[:_MOST_NOTES] + ([f"  and {more} more released with such notes"] if more > 0 else [])
 
 
 def write_failures(path: Path, failures: Sequence[Outcome]) -> None:
@@ -47,9 +65,8 @@ def write_failures(path: Path, failures: Sequence[Outcome]) -> None:
     if not failures:
         path.unlink(missing_ok=True)
         return
-    named = [asdict(failure) for failure in failures]
-    text = json.dumps(named, indent=1, ensure_ascii=False) + "\n"
+    content = json_bytes([{name: getattr(one, name) for name in ("shown", "error", "message")} for one in failures])
     if is_remote(path):
-        write_whole(path, text.encode())
+        write_whole(path, content)
     else:
-        write_private(path, text)
+        write_private(path, content)

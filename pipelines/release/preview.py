@@ -1,9 +1,10 @@
 """For a person to look at: raw, sparsified and anonymized side by side, as a video and as a sheet of frames.
 
-Every picture contains raw frames, and says so.
+Every picture contains raw frames, and says so; files and folders are for their owner alone.
 """
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,17 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipelines.release.encoding import VideoWriter, WriteError
+from pipelines.release.drafts import draft
+from pipelines.release.encoding import VideoWriter
+from pipelines.release.names import PREVIEW, VIDEO, shortened
+from pipelines.release.private import make_private_folder
 from stprivacy.config import ClipConfig
 from stprivacy.timed_video import TimedFrame
 from stprivacy.tubelets import expand_keep
 
-SUFFIX = ".contains-raw-frames"
 _MARK = "CONTAINS RAW FRAMES - not for release"
 _PANELS = ("raw", "sparsified", "anonymized")
 _PANEL_HEIGHT_PX = 240
 _LABEL_PX, _GAP_PX = 22, 4
 _QUALITY = 18
+_NAME_BYTES = 255
 _SHEET_FRAMES = 8
 _INK, _RED = (230, 230, 230), (255, 90, 90)
 
@@ -30,11 +34,13 @@ _Image = NDArray[np.uint8]
 
 
 class PreviewWriter:
-    """Writes NAME.contains-raw-frames.mp4 and .png below a folder: `name` is the path without them."""
+    """Writes NAME.contains-raw-frames.mp4 and .png below a folder."""
 
-    def __init__(self, name: Path, clip: ClipConfig, aspect: Fraction) -> None:
+    def __init__(self, folder: Path, name: str, clip: ClipConfig, aspect: Fraction) -> None:
         """`aspect` is the display width of the source over its height."""
-        self._video, self._sheet = (name.with_name(f"{name.name}{SUFFIX}{kind}") for kind in (".mp4", ".png"))
+        name = shortened(name, _NAME_BYTES - len(f"{PREVIEW}{VIDEO}"))
+        self._video, self._sheet = (folder / f"{name}{PREVIEW}{kind}" for kind in (VIDEO, ".png"))
+        self._drafts = ExitStack()
         self._clip = clip
         self._panel = _even(_PANEL_HEIGHT_PX * aspect), _PANEL_HEIGHT_PX
         width = max(len(_PANELS) * self._panel[0] + (len(_PANELS) - 1) * _GAP_PX, _text_width(_MARK))
@@ -44,7 +50,7 @@ class PreviewWriter:
         self._number, self._every = 0, 1
 
     def add(self, frames: Sequence[TimedFrame], released: _Image, keep: Tensor) -> None:
-        """A clip: raw frames, what is released of them [t h w 3], and their keep mask [l n]. Raises: WriteError."""
+        """A clip: raw frames, what is released of them [t h w 3], and their keep mask [l n]. Raises: OSError."""
         if self._writer is None:
             self._open()
         assert self._writer is not None
@@ -56,26 +62,27 @@ class PreviewWriter:
             self._remember(frame.seconds, image)
 
     def finish(self, end_seconds: Fraction) -> None:
-        """Close the video and write the sheet. Raises: WriteError."""
+        """Close the video and write the sheet. Raises: OSError."""
         if self._writer is None:
             return
         self._writer.finish(end_seconds)
         rows = [_labelled(image, f"{float(seconds):.2f} s") for seconds, image in self._shown]
-        sheet = np.concatenate(rows)
-        if not cv2.imwrite(str(self._sheet), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
-            raise WriteError(f"{self._sheet} cannot be written")
+        sheet = cv2.imencode(".png", cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR))[1]
+        with draft(self._sheet, private=True) as local:
+            local.write_bytes(sheet.tobytes())
+        self._drafts.close()  # which puts the video into place
 
     def abort(self) -> None:
         """Leave nothing behind."""
         if self._writer is not None:
             self._writer.abort()
-            self._video.unlink(missing_ok=True)
+        self._drafts.__exit__(InterruptedError, InterruptedError(), None)
 
     def _open(self) -> None:
-        self._video.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self._video.parent)
+        local = self._drafts.enter_context(draft(self._video, private=True))
         width, height = self._size
-        aspect = Fraction(width, height)
-        self._writer = VideoWriter(self._video, width=width, height=height, aspect=aspect, quality=_QUALITY)
+        self._writer = VideoWriter(local, width=width, height=height, aspect=Fraction(width, height), quality=_QUALITY)
 
     def _compose(self, panels: Sequence[_Image]) -> _Image:
         """The panels at the source's aspect, their names above, the mark below."""

@@ -3,20 +3,24 @@
 import json
 import math
 import os
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
 
+from pipelines.release.text import printable
 from stprivacy.config import check_keep_ratio, check_released_quality, to_dict
 from stprivacy.decoding import VideoLimits
 from stprivacy.deployed import MaskName
-from stprivacy.storage import make_folder, write_whole
+from stprivacy.output_lock import LOCK_NAME
+from stprivacy.storage import PARTIAL_SUFFIX, make_folder, write_whole
 from stprivacy.trained import Trained
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CLAIM = ".release.json"  # hidden: no video can have a sidecar of that name
+_PARTIAL = re.compile(rf"\.[0-9a-f]{{16}}\.\d+-[0-9a-f]{{8}}{re.escape(PARTIAL_SUFFIX)}")
 SizeName = Literal["network", "source"]
 
 
@@ -31,8 +35,11 @@ class ReleaseSettings:
         stride: every stride-th frame is released; by default that of the data set that the network was trained on
         size: frames have the network's height and width, shown at the source's aspect, or are enlarged to the source's
         quality: constant rate factor of H.264, 0 (best) to 51
-        keep_audio: keep the sound, encoded anew; voices and what they say are not anonymised
-        opaque_names: random names, with the key to them in OUTPUT-keys.json, beside the folder, readable by you alone
+        keep_audio: keep the sound, encoded anew, as long as there is a picture; sound beyond its end is dropped. Voices
+            and what they say are not anonymised
+        opaque_names: random names, with the key to them in OUTPUT-keys.json, beside the folder, readable by you alone:
+            also what the JSON files tell of a source otherwise, its SHA-256 and size, by which whoever has the original
+            recognises it. What a video shows of its source it shows under any name: its length, and when frames change
         max_pixels: a video with larger frames is refused
         max_streams: a file with more streams (video, sound, subtitles) is refused
     """
@@ -112,32 +119,52 @@ def provenance_of(trained: Trained, settings: ReleaseSettings) -> Provenance:
 def claim(out: Path, provenance: Provenance) -> None:
     """Make the folder, and note what it is for: videos of several networks or settings must not mix.
 
-    Raises: ValueError: it holds something else, or was begun with another network or other settings.
+    Raises: ValueError: it holds something else, or was begun with another network or other settings, or its note is
+        damaged.
     """
-    path = out / CLAIM
+    path, shown = out / CLAIM, printable(str(out))
     now = json.loads(json.dumps(asdict(provenance)))
     if path.is_file():
-        _check(out, json.loads(path.read_text(encoding="utf-8")), now)
+        _check(shown, _read(path), now)
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out} is not empty and holds no release: give a new or empty folder as --output")
+    if out.exists() and (not out.is_dir() or any(not _is_ours(entry.name) for entry in out.iterdir())):
+        raise ValueError(f"{shown} is not empty and holds no release: give a new or empty folder as --output")
     try:
         make_folder(out)
         write_whole(path, (json.dumps(now, indent=2) + "\n").encode())
     except OSError as error:
-        raise ValueError(f"--output {out} cannot be written: {error.strerror or error}") from error
+        raise ValueError(f"--output {shown} cannot be written: {error.strerror or error}") from error
 
 
-def _check(out: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    old, new = ({**note, **note["settings"]} for note in (before, now))
-    changed = [name for name in new if name != "settings" and old.get(name) != new[name]]
-    if changed:
-        told = ", ".join(f"{name} {_short(old.get(name))} → {_short(new[name])}" for name in changed)
+def _is_ours(name: str) -> bool:
+    """Whether this process's lock has that name, or what another one has left that was killed writing the note."""
+    return name == LOCK_NAME or bool(_PARTIAL.fullmatch(name))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        note = json.loads(path.read_bytes())
+        return {**note, **note["settings"]}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
         raise ValueError(
-            f"{out} was begun with another network or other settings ({told}): use the old ones, or another --output"
+            f"{printable(str(path))} is damaged, or cannot be read ({printable(reason)}): restore it, or give another "
+            "--output"
+        ) from error
+
+
+def _check(shown: str, old: dict[str, Any], now: dict[str, Any]) -> None:
+    new = {**now, **now["settings"]}
+    changed = [name for name in new if name != "settings" and old.get(name) != new[name]]
+    told = ", ".join(f"{name} {_short(old.get(name))} → {_short(new[name])}" for name in changed)
+    if "format_version" in changed:
+        raise ValueError(f"{shown} was begun by another version of this program ({told}): give another --output")
+    if changed:
+        raise ValueError(
+            f"{shown} was begun with another network or other settings ({told}): use the old ones, or another --output"
         )
 
 
 def _short(value: Any) -> str:
-    text = str(value)
+    text = printable(str(value))
     return text if len(text) <= 24 else f"{text[:12]}…"

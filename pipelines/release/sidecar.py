@@ -1,12 +1,17 @@
-"""The JSON file beside each released video: enough to audit or reproduce it, and nothing that identifies.
+"""The JSON file beside each released video: enough to audit or reproduce it.
 
-Written after the video, it marks the pair as done.
+Written after the video, it marks the pair as done. It tells digests of the video, of itself, and of the source, by
+which whoever has the source recognises it; where names are opaque, that last one is keyed by a salt, and tells nothing
+without the key file.
 """
 
+import errno
 import hashlib
+import hmac
 import json
 import os
-from collections.abc import Sequence
+import stat
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -15,16 +20,39 @@ from typing import Any
 from torch import Tensor
 
 from pipelines.release.drafts import draft
+from pipelines.release.names import SIDECAR, VIDEO, Order
 from pipelines.release.settings import FORMAT_VERSION, Provenance
-from stprivacy.storage import is_remote, location
+from stprivacy.storage import is_remote, local_copy, location, object_state
 
 _PACKAGES = ("torch", "av")
+_OWN_DIGEST = ',\n "sidecar_sha256": '  # of all bytes before this
 
 
 def file_digest(path: Path) -> dict[str, Any]:
-    """SHA-256 and size of a local file."""
-    with open(path, "rb") as file:
-        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": path.stat().st_size}
+    """SHA-256 and size of a local file. Raises: OSError: it cannot be read, or is no regular file."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would be waited for
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": status.st_size}
+
+
+def version_of(place: Path) -> dict[str, Any]:
+    """What a store says of an object that changes when it is written anew; nothing of a local file."""
+    return {"version": object_state(place)[1]} if is_remote(place) else {}
+
+
+def source_facts(source: Mapping[str, Any], salt: str) -> dict[str, Any]:
+    """What is told of a source: `file_digest` and `version_of` or, with a salt (hexadecimal), keyed digests of each."""
+    if not salt:
+        return {"source": dict(source)}
+    return {"keyed_source": _keyed(source, salt)}
+
+
+def _keyed(facts: Mapping[str, Any], salt: str) -> dict[str, Any]:
+    key = bytes.fromhex(salt)
+    return {name: hmac.new(key, f"{name}={value}".encode(), "sha256").hexdigest() for name, value in facts.items()}
 
 
 def pack_keep(keep: Tensor) -> list[str]:
@@ -42,20 +70,21 @@ def unpack_keep(slots: Sequence[str], tubelets: int) -> list[list[int]]:
 def make_sidecar(
     provenance: Provenance,
     keep: Sequence[str],
-    video: dict[str, Any],
-    source: dict[str, Any],
-    output: dict[str, Any],
+    video: Mapping[str, Any],
+    source: Mapping[str, Any],
+    output: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What is told of a released video.
 
-    Args: keep: a packed mask for each slot; video: its frames and seconds; source and output: `file_digest` of both.
+    Args: keep: a packed mask for each slot; video: its frames and seconds; source: `source_facts`; output:
+        `file_digest` and `version_of` it.
     """
     rows, columns = (provenance.model["clip"][f"{side}_px"] // provenance.model["clip"]["patch_size"]
                      for side in ("height", "width"))  # fmt: skip
     return asdict(provenance) | {
         "software": {name: version(name) for name in _PACKAGES},
-        "source": source,
-        "output": output,
+        **source,
+        "output": dict(output),
         **video,
         "keep_rows": rows,
         "keep_columns": columns,
@@ -63,35 +92,64 @@ def make_sidecar(
     }
 
 
-def write_sidecar(path: Path, content: dict[str, Any]) -> None:
-    """Write it whole, one line a slot."""
+def write_sidecar(path: Path, content: Mapping[str, Any]) -> None:
+    """Write it whole, one line a slot, and its own digest last."""
     slots = ",\n  ".join(json.dumps(slot) for slot in content["keep"])
     rest = json.dumps({name: value for name, value in content.items() if name != "keep"}, indent=1)
-    with draft(path) as local, open(local, "w", encoding="utf-8") as file:
-        file.write(f'{rest[:-2]},\n "keep": [\n  {slots}\n ]\n}}\n')
+    with draft(path) as local, open(local, "wb") as file:
+        file.write(_with_digest(f'{rest[:-2]},\n "keep": [\n  {slots}\n ]'.encode()))
         file.flush()
         os.fsync(file.fileno())
 
 
-def is_done(source: str, out: Path, name: str) -> bool:
-    """Whether the video of that name is there, whole, with its sidecar, and was made from what now lies at `source`.
+def _with_digest(content: bytes) -> bytes:
+    return content + f'{_OWN_DIGEST}"{hashlib.sha256(content).hexdigest()}"\n}}\n'.encode()
 
-    Of an object, only the size is compared: to read it takes as long as to release it.
+
+def read_sidecar(path: Path) -> dict[str, Any]:
+    """Its content. Raises: ValueError: it is not as it was written. OSError: it cannot be read."""
+    content = path.read_bytes()
+    if content != _with_digest(content.rpartition(_OWN_DIGEST.encode())[0]):
+        raise ValueError(f"{path} is damaged: its digest is not the one that it tells")
+    return dict(json.loads(content))
+
+
+def source_if_done(order: Order, out: Path) -> dict[str, Any] | None:
+    """Digest and size of a source whose video is there, as it was written and made from it; None if it is not.
+
+    Files are read; so are objects whose store tells another version than the one that was noted. Of others, which are
+    not, there is no digest.
     """
-    video, sidecar = out / f"{name}.mp4", out / f"{name}.json"
     try:
-        told = json.loads(sidecar.read_text(encoding="utf-8"))
-        if told["format_version"] != FORMAT_VERSION or video.stat().st_size != told["output"]["bytes"]:
-            return False
-        place = location(source)
-        if is_remote(place):
-            return bool(place.stat().st_size == told["source"]["bytes"])
-        return bool(file_digest(place) == told["source"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+        told = read_sidecar(out / f"{order.name}{SIDECAR}")
+        if told["format_version"] != FORMAT_VERSION or not _same(out / f"{order.name}{VIDEO}", told["output"]):
+            return None
+        return _same(location(order.path), told["keyed_source" if order.salt else "source"], order.salt)
+    except Exception:  # each object store has errors of its own; whatever it is, this is no video that is done
+        return None
+
+
+def _same(place: Path, told: Mapping[str, Any], salt: str = "") -> dict[str, Any] | None:
+    """What is found out about a file in comparing it with what is told of it; None if it differs."""
+
+    def agrees(facts: Mapping[str, Any]) -> bool:
+        return (_keyed(facts, salt) if salt else facts).items() <= told.items()
+
+    if not is_remote(place):
+        is_large_as_told = agrees({"bytes": place.stat().st_size})
+        facts = file_digest(place) if is_large_as_told else {}
+        return facts if facts and agrees(facts) else None
+    size, version = object_state(place)
+    if not agrees({"bytes": size}):
+        return None
+    if agrees({"version": version}):
+        return {"bytes": size, "version": version}
+    with local_copy(place) as copy:  # it may be the same one, uploaded anew
+        facts = file_digest(copy)
+    return facts if agrees(facts) else None
 
 
 def remove_pair(out: Path, name: str) -> None:
     """Remove a released video and its sidecar, which goes first."""
-    for suffix in (".json", ".mp4"):
+    for suffix in (SIDECAR, VIDEO):
         (out / f"{name}{suffix}").unlink(missing_ok=True)

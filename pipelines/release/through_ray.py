@@ -1,5 +1,6 @@
 """Many videos at a time through Ray Data, on one machine or many."""
 
+import json
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -11,9 +12,9 @@ import ray
 import torch
 from numpy.typing import NDArray
 
-from pipelines.release.inputs import Order
+from pipelines.release.names import Order
 from pipelines.release.settings import Crew
-from pipelines.release.sidecar import is_done
+from pipelines.release.sidecar import source_if_done
 from pipelines.release.video import Destination
 from pipelines.release.work import Outcome, release_videos
 from stprivacy.deployed import Deployed
@@ -30,10 +31,12 @@ def release_through_ray(
     destination: Destination,
     crew: Crew,
     progress: Callable[[int, int], None],
+    learned: Callable[[Outcome], None],
 ) -> tuple[list[Outcome], int]:
     """Release files by workers that each have the network; needs a connected Ray.
 
-    Gives back what became of each file, and the source frames read; `progress` is told of both as they grow.
+    Returns what became of each file, and the source frames read; `progress` is told of both as they grow, `learned` of
+    each outcome when its task is over.
     Raises: ValueError: GPUs are asked for, and Ray knows of none.
     """
     workers, resources = _resources(crew, len(orders))
@@ -42,7 +45,8 @@ def release_through_ray(
     board = ray.remote(num_cpus=0)(_Board).remote()
     network = ray.put(model)
     size = min(_TASK_VIDEOS, -(-len(orders) // workers))
-    items = [asdict(order) for order in orders]
+    # As JSON in ASCII: names may be any bytes, strings of Arrow may not.
+    items = [{"order": json.dumps(asdict(order))} for order in orders]
     dataset = ray.data.from_items(items, override_num_blocks=-(-len(items) // size)).map_batches(
         _Worker,
         fn_constructor_args=([network], destination, board, resources["num_cpus"]),
@@ -50,8 +54,12 @@ def release_through_ray(
         compute=ray.data.ActorPoolStrategy(size=workers),
         **resources,
     )
+    outcomes = []
     with _Watch(board, progress) as watch:
-        outcomes = [Outcome(**row) for row in dataset.iter_rows()]
+        for row in dataset.iter_rows():
+            told = json.loads(row["outcome"])
+            outcomes.append(Outcome(**told | {"notes": tuple(told["notes"])}))
+            learned(outcomes[-1])
     return outcomes, watch.frames
 
 
@@ -81,14 +89,14 @@ class _Worker:
         self._destination, self._board = destination, board
 
     def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        orders = [Order(*row) for row in zip(batch["path"], batch["shown"], batch["name"], strict=True)]
+        orders = [Order(**json.loads(text)) for text in batch["order"]]
         # A worker in this one's place has died: what it had finished is done.
-        done = [order for order in orders if is_done(order.path, self._destination.out, order.name)]
-        todo = [order for order in orders if order not in done]
-        outcomes = [Outcome(order.shown) for order in done]
-        self._board.add.remote(0, len(done))
+        sources = {order: source_if_done(order, self._destination.out) for order in orders}
+        outcomes = [Outcome(order.shown, source=source) for order, source in sources.items() if source]
+        self._board.add.remote(0, len(outcomes))
+        todo = [order for order, source in sources.items() if not source]
         outcomes += release_videos(todo, self._deployed, self._destination, self._board.add.remote)
-        return {name: np.array([getattr(one, name) for one in outcomes]) for name in ("shown", "error", "message")}
+        return {"outcome": np.array([json.dumps(asdict(one)) for one in outcomes])}
 
 
 class _Board:

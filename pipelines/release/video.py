@@ -13,9 +13,17 @@ import torch
 from pipelines.release.audio import AudioSource
 from pipelines.release.drafts import draft
 from pipelines.release.encoding import VideoWriter
-from pipelines.release.inputs import Order
+from pipelines.release.names import SIDECAR, VIDEO, Order
 from pipelines.release.settings import Provenance, ReleaseSettings
-from pipelines.release.sidecar import file_digest, make_sidecar, pack_keep, remove_pair, write_sidecar
+from pipelines.release.sidecar import (
+    file_digest,
+    make_sidecar,
+    pack_keep,
+    remove_pair,
+    source_facts,
+    version_of,
+    write_sidecar,
+)
 from stprivacy.decoding import VideoError, local_file
 from stprivacy.deployed import Deployed
 from stprivacy.steady import AnonymizedClip, Clip
@@ -45,6 +53,7 @@ class OpenVideo:
     def __init__(self, order: Order, deployed: Deployed, destination: Destination) -> None:
         self.order = order
         self.frames_read = 0
+        self.source: dict[str, Any] = {}  # digest and size, once it is open
         self._deployed, self._to = deployed, destination
         self._stack = ExitStack()
         self._waiting: deque[list[TimedFrame]] = deque()
@@ -59,26 +68,31 @@ class OpenVideo:
         with ExitStack() as stack:
             out, name, settings = self._to.out, self.order.name, self._to.settings
             remove_pair(out, name)  # of a source that has changed since
-            self._source, self._digest = self._open_source(stack)
+            source = self._open_source(stack)
             clip = self._deployed.clip
             assert settings.stride is not None
             size = {"height_px": clip.height_px, "width_px": clip.width_px}
-            video = TimedVideo(self._source, stride=settings.stride, limits=settings.limits, **size)
+            self._source = source
+            video = TimedVideo(source, stride=settings.stride, limits=settings.limits, **size)
             self._video = stack.enter_context(video)
             self._clips = _clips_of(self._video.frames(), clip.frames)
-            self._draft = stack.enter_context(draft(out / f"{name}.mp4"))
+            self._draft = stack.enter_context(draft(out / f"{name}{VIDEO}"))
             self._stack = stack.pop_all()
         return self
 
-    def _open_source(self, stack: ExitStack) -> tuple[Path, dict[str, Any]]:
+    def _open_source(self, stack: ExitStack) -> Path:
+        place = location(self.order.path)
         try:
-            source = stack.enter_context(local_copy(location(self.order.path)))
+            version = version_of(place)
+            source = stack.enter_context(local_copy(place))
+            source.stat()  # raises, where local_file finds no file, what is in the way
             local_file(source)  # no pipe, from which a digest would wait for bytes
-            return source, file_digest(source)
+            self.source = file_digest(source) | version
         except FileNotFoundError as error:
-            raise VideoError("missing", "no such file") from error
+            raise VideoError("missing", "no such file, or a link to none") from error
         except OSError as error:
             raise VideoError("unreadable", f"cannot be read: {error.strerror or error}") from error
+        return source
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -87,6 +101,12 @@ class OpenVideo:
             if writer is not None:
                 writer.abort()
         self._stack.__exit__(kind, error, trace)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of a video that can be released, such as that its beginning cannot be decoded."""
+        renamed = (f"as {self.order.name}{VIDEO}",) if self.order.is_renamed else ()
+        return renamed + tuple(getattr(self._video, "notes", ()))
 
     @property
     def name(self) -> str:
@@ -129,10 +149,12 @@ class OpenVideo:
         output = file_digest(self._draft)
         self._stack.close()  # which puts the draft into place
         told = {"frames": self._frames_written, "seconds": round(float(end), 6)}
-        content = make_sidecar(self._to.provenance, self._keep, told, self._digest, output)
+        source = source_facts(self.source, self.order.salt)
         try:
-            write_sidecar(self._to.out / f"{self.order.name}.json", content)
-        except OSError:
+            output |= version_of(self._to.out / f"{self.order.name}{VIDEO}")
+            content = make_sidecar(self._to.provenance, self._keep, told, source, output)
+            write_sidecar(self._to.out / f"{self.order.name}{SIDECAR}", content)
+        except Exception:
             remove_pair(self._to.out, self.order.name)
             raise
 
@@ -152,7 +174,7 @@ class OpenVideo:
     def _open_preview(self, folder: Path) -> "PreviewWriter":
         from pipelines.release.preview import PreviewWriter  # brings OpenCV, which takes time to load
 
-        return PreviewWriter(folder / self.order.name, self._deployed.clip, self._video.aspect)
+        return PreviewWriter(folder, self.order.name, self._deployed.clip, self._video.aspect)
 
 
 def _clips_of(frames: Iterator[TimedFrame], length: int) -> Iterator[tuple[list[TimedFrame], bool]]:

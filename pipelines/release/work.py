@@ -4,12 +4,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import get_args
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, get_args
 
 from pipelines.release.attempts import Attempt, Attempts
 from pipelines.release.encoding import WriteError
-from pipelines.release.inputs import Order
+from pipelines.release.names import Order
 from pipelines.release.video import Destination, OpenVideo
 from stprivacy.decoding import VideoError
 from stprivacy.deployed import Deployed
@@ -18,17 +19,22 @@ from stprivacy.steady import AnonymizedClip, Clip
 BATCH_CLIPS = 4
 OPEN_VIDEOS = 4  # each has a decoder and an encoder
 REPORT_SECONDS = 0.5
-_Ended = VideoError | OSError | None  # of a video that is whole: None
+_Ended = Exception | None  # of a video that is whole: None
 _CRASHED = "the process that read it died, twice, the second time with no other file open"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a file: released, or not, with a short code and a sentence that say why."""
+    """What became of a file: released, or not, with a short code and a sentence that say why.
+
+    Of a released one, `notes` are what its user should know, and `source` is the digest and size of what was read.
+    """
 
     shown: str
     error: str = ""
     message: str = ""
+    notes: tuple[str, ...] = ()
+    source: dict[str, Any] = field(default_factory=dict)
 
 
 def release_videos(
@@ -101,7 +107,7 @@ class _Work:
             try:
                 self._attempts.begin(order.name, self._alone)
                 video.__enter__()
-            except (VideoError, OSError) as error:
+            except Exception as error:
                 self._outcomes.append(_failure(order, error))
                 self._attempts.end(order.name)
             else:
@@ -118,7 +124,7 @@ class _Work:
             for video in waiting[: BATCH_CLIPS - len(clips)]:
                 try:
                     clips.append(video.read())
-                except (VideoError, OSError) as error:
+                except Exception as error:
                     broken[video.name] = error
         return clips, broken
 
@@ -133,7 +139,7 @@ class _Work:
                 if video.take(clip):
                     video.finish()
                     over[video.name] = None
-            except (VideoError, OSError) as error:
+            except Exception as error:
                 over[video.name] = error
         return over
 
@@ -141,9 +147,11 @@ class _Work:
         video = self._open.pop(name)
         self._frames_closed += video.frames_read
         self._masks.forget(name)
-        video.__exit__(type(error) if error else None, error, None)
+        with suppress(Exception):  # what cannot be tidied up stops no other file
+            video.__exit__(type(error) if error else None, error, None)
         self._attempts.end(video.order.name)
-        self._outcomes.append(_failure(video.order, error) if error else Outcome(video.order.shown))
+        released = Outcome(video.order.shown, notes=video.notes, source=video.source)
+        self._outcomes.append(_failure(video.order, error) if error else released)
 
     def _tell(self, whole: bool = False) -> None:
         if not whole and time.monotonic() - self._told_at < REPORT_SECONDS:
@@ -153,9 +161,16 @@ class _Work:
         self._frames_told, self._files_told, self._told_at = read, len(self._outcomes), time.monotonic()
 
 
-def _failure(order: Order, error: VideoError | OSError) -> Outcome:
+def refusals(orders: Sequence[Order]) -> list[Outcome]:
+    """Those of files that cannot be released, as is known before work begins."""
+    return [Outcome(order.shown, order.error, order.message) for order in orders if order.error]
+
+
+def _failure(order: Order, error: Exception) -> Outcome:
     if isinstance(error, VideoError):
         return Outcome(order.shown, error.error, str(error))
     if isinstance(error, WriteError):
         return Outcome(order.shown, "not-written", str(error))
-    return Outcome(order.shown, "not-written", f"cannot be written: {error.strerror or error}")
+    if isinstance(error, OSError):
+        return Outcome(order.shown, "not-written", f"cannot be written: {error.strerror or error}")
+    return Outcome(order.shown, "failed", f"{type(error).__name__}: {error}")

@@ -1,5 +1,6 @@
 """jobs/anonymize.py as its users run it: killed and continued, under opaque names, and given what cannot be."""
 
+import hashlib
 import json
 import os
 import re
@@ -29,7 +30,7 @@ def job(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=cwd, start_new_session=True, **pipes)  # type: ignore[call-overload,no-any-return]
 
 
-def test_a_killed_job_continues_and_redoes_no_finished_file(run: Path, tmp_path: Path) -> None:
+def test_a_second_job_is_refused_and_a_killed_one_continues_and_redoes_nothing(run: Path, tmp_path: Path) -> None:
     first = write_video(tmp_path / "raw" / "00.mp4", frames=3000)
     for at in range(1, 12):
         shutil.copy(first, first.with_name(f"{at:02d}.mp4"))
@@ -38,6 +39,11 @@ def test_a_killed_job_continues_and_redoes_no_finished_file(run: Path, tmp_path:
     while not list((tmp_path / "out").glob("[!.]*.json")):
         assert killed.poll() is None, killed.communicate()
         time.sleep(0.05)
+    os.killpg(killed.pid, signal.SIGSTOP)  # it must not be over when the second one comes
+    second = job(*arguments, cwd=tmp_path)
+    text, _ = second.communicate()
+    assert second.returncode == 1
+    assert re.search(rf"error: .*out is being written to by process {killed.pid} on ", text.splitlines()[-1])
     os.killpg(killed.pid, signal.SIGKILL)
     killed.communicate()
     time.sleep(1)  # Ray's processes follow their driver
@@ -57,7 +63,7 @@ def test_a_killed_job_continues_and_redoes_no_finished_file(run: Path, tmp_path:
 
 
 def test_the_job_releases_under_opaque_names_with_previews_and_says_what_failed(run: Path, tmp_path: Path) -> None:
-    write_video(tmp_path / "raw" / "anna" / "anna-walks.mp4", frames=40)
+    source = write_video(tmp_path / "raw" / "anna" / "anna-walks.mp4", frames=40)
     (tmp_path / "raw" / "broken-berta.mp4").write_bytes(b"no video")
     arguments = ("--from", str(run), "--input", "raw", "--output", "out", "--opaque-names", "--preview")
     done = job(*arguments, cwd=tmp_path)
@@ -74,13 +80,19 @@ def test_the_job_releases_under_opaque_names_with_previews_and_says_what_failed(
         assert b"anna" not in content
         assert b"berta" not in content
     keys = json.loads((tmp_path / "out-keys.json").read_text())
-    opaque = keys["anna/anna-walks.mp4"]
+    opaque = keys["anna/anna-walks.mp4"]["name"]
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    assert keys["anna/anna-walks.mp4"]["source"] == {"sha256": digest, "bytes": source.stat().st_size}
+    assert digest not in (tmp_path / "out" / f"{opaque}.json").read_text()
+    assert f": {source.stat().st_size}" not in (tmp_path / "out" / f"{opaque}.json").read_text()
     assert f"{opaque}.mp4" in released
     assert [one["shown"] for one in json.loads((tmp_path / "out-failures.json").read_text())] == ["broken-berta.mp4"]
     for private in ("out-keys.json", "out-failures.json"):
         assert stat.S_IMODE((tmp_path / private).stat().st_mode) == 0o600
     previews = tmp_path / "out-preview-contains-raw-frames"
     assert files_below(previews) == {f"{opaque}.contains-raw-frames{kind}" for kind in (".mp4", ".png")}
+    assert stat.S_IMODE(previews.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in previews.iterdir()} == {0o600}
 
 
 @pytest.mark.parametrize(
@@ -120,3 +132,23 @@ def test_where_the_data_set_is_gone_the_stride_must_be_said(run: Path, tmp_path:
     text, _ = done.communicate()
     assert done.returncode == 1
     assert "--stride is missing" in text
+
+
+def test_names_of_any_bytes_are_released_and_shown_on_one_line_each(run: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    names = ["caf\udce9.mp4", "d\udce9/a.mp4", "x" * 251 + ".mp4", "foo.avi", "foo.mp4/a.mp4", "p\x1b[31m.mp4"]
+    for name in names:
+        (raw / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(write_video(tmp_path / "any.mp4", frames=4), raw / name)
+    (raw / "no\nvideo\udcff.mp4").write_bytes(b"no video")
+    done = job("--from", str(run), "--input", "raw", "--output", "out", cwd=tmp_path)
+    text, _ = done.communicate()
+    assert done.returncode == 1, text
+    assert "7 files in = 6 released + 1 failed" in text
+    assert r"  no\nvideo\xff.mp4: unreadable: not a video file" in text
+    assert re.search(r"  x{251}\.mp4: released; as x+~[0-9a-f]{16}\.mp4\n", text)
+    videos = {name for name in files_below(tmp_path / "out") if name.endswith(".mp4")}
+    assert len(videos) == 6
+    assert {"caf\udce9.mp4", "d\udce9/a.mp4", "foo.avi.mp4", "foo.mp4/a.mp4", "p\x1b[31m.mp4"} < videos
+    failures = json.loads((tmp_path / "out-failures.json").read_text())
+    assert [failure["shown"] for failure in failures] == ["no\nvideo\udcff.mp4"]

@@ -17,11 +17,12 @@ import pytest
 import torch
 from bad_corpus import write_video
 from object_store_fixtures import contents, served_bucket, upload
-from release_fixtures import STRIDE, files_below, frame_count, sidecar, state, write_run
+from release_fixtures import STRIDE, files_below, flip, frame_count, sidecar, state, write_run
 
 from pipelines.release.attempts import Attempts
-from pipelines.release.inputs import list_inputs, plain_names
+from pipelines.release.inputs import list_inputs
 from pipelines.release.ledger import ReleaseLedger
+from pipelines.release.names import plain_names
 from pipelines.release.settings import Crew, ReleaseSettings
 from pipelines.release.sidecar import unpack_keep
 from stprivacy.deployed import Deployed
@@ -104,7 +105,7 @@ def test_sidecars_tell_how_and_of_what_and_nothing_that_identifies(released: Pat
         assert told[side] == {"sha256": digest, "bytes": path.stat().st_size}
     assert told.keys() == {
         *("weights_sha256", "phase", "dataset", "data_fingerprint", "model", "settings", "format_version"),
-        *("software", "source", "output", "frames", "seconds", "keep_rows", "keep_columns", "keep"),
+        *("software", "source", "output", "frames", "seconds", "keep_rows", "keep_columns", "keep", "sidecar_sha256"),
     }
     text = (released / "5.json").read_text() + (released / ".release.json").read_text()
     for secret in (str(run), str(raw), str(ROOT), socket.gethostname(), os.environ.get("USER", "root"), "5.mp4"):
@@ -122,8 +123,8 @@ def test_a_finished_release_is_left_as_it_is_and_failures_are_tried_again(releas
 
 def test_changed_damaged_and_new_files_are_done_and_no_others(ray_cluster: None, run: Path, tmp_path: Path) -> None:
     source, out = tmp_path / "raw", tmp_path / "out"
-    for name in ("same", "changed", "lost", "unmarked", "short"):
-        write_video(source / f"{name}.mp4", frames=9)
+    for name in ("same", "changed", "lost", "unmarked", "short", "flipped", "masks", "caf\udce9"):
+        write_video(tmp_path / "any.mp4", frames=9).rename((source.mkdir(exist_ok=True) or source) / f"{name}.mp4")
     anonymize(run, source, out)
     before = state(out)
     write_video(source / "changed.mp4", frames=21)
@@ -131,11 +132,16 @@ def test_changed_damaged_and_new_files_are_done_and_no_others(ray_cluster: None,
     (out / "lost.mp4").unlink()
     (out / "unmarked.json").unlink()
     (out / "short.mp4").write_bytes(b"")
+    flip(out / "flipped.mp4")
+    flip(out / "masks.json")
     (out / f".{'0' * 16}.partial").write_bytes(b"of a worker that was killed")
     ledger = anonymize(run, source, out)
-    assert (ledger.files_in, ledger.done_before, ledger.failures) == (6, 1, ())
+    assert (ledger.files_in, ledger.done_before, ledger.failures) == (9, 2, ())
     after = state(out)
-    assert {name for name, at in before.items() if after.get(name) == at} == {".release.json", "same.mp4", "same.json"}
+    same = {".release.json", "same.mp4", "same.json", "caf\udce9.mp4", "caf\udce9.json"}
+    assert {name for name, at in before.items() if after.get(name) == at} == same
+    assert frame_count(out / "flipped.mp4") == frame_count(out / "caf\udce9.mp4") == 5
+    assert json.loads((out / "masks.json").read_text())["keep"] == sidecar(out, "same")["keep"]
     assert sidecar(out, "changed")["frames"] == frame_count(out / "changed.mp4") == 11
     assert after.keys() == before.keys() | {"new.mp4", "new.json"}
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipelines.release.inputs import Order, check_apart, list_inputs, opaque_names, plain_names
+from pipelines.release.inputs import check_apart, list_inputs
+from pipelines.release.keys import KeyFile
+from pipelines.release.names import Order, plain_names
 from pipelines.release.sidecar import pack_keep, unpack_keep
 from stprivacy.storage import StorageError, location
 
@@ -79,34 +81,39 @@ def test_a_link_to_the_input_folder_is_that_folder(tmp_path: Path) -> None:
         check_apart(raw, tmp_path / "link")
 
 
+def opaque_names(folder: Path, keys: Path) -> list[Order]:
+    return KeyFile(keys).orders(list_inputs(folder))
+
+
 def test_opaque_names_tell_nothing_and_stay_the_same(tmp_path: Path) -> None:
     raw, keys = touch(tmp_path / "raw", "anna/walk.mp4", "bob.mp4"), tmp_path / "private" / "keys.json"
-    first = opaque_names(list_inputs(raw), keys)
+    first = opaque_names(raw, keys)
     assert all(len(order.name) == 16 and set(order.name) <= set("0123456789abcdef") for order in first)
-    assert json.loads(keys.read_text()) == {order.shown: order.name for order in first}
+    noted = {below: (entry["name"], entry["salt"]) for below, entry in json.loads(keys.read_text()).items()}
+    assert noted == {order.shown: (order.name, order.salt) for order in first}
     touch(raw, "carla.mp4")
-    again = {order.shown: order.name for order in opaque_names(list_inputs(raw), keys)}
+    again = {order.shown: order.name for order in opaque_names(raw, keys)}
     assert {order.shown: order.name for order in first}.items() <= again.items()
     assert len(set(again.values())) == 3
-    assert {order.name for order in opaque_names(list_inputs(raw), tmp_path / "other.json")}.isdisjoint(again.values())
+    assert {order.name for order in opaque_names(raw, tmp_path / "other.json")}.isdisjoint(again.values())
 
 
 def test_the_key_file_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
     keys = tmp_path / "keys.json"
     keys.write_text("{}")
     keys.chmod(0o644)
-    opaque_names(list_inputs(touch(tmp_path / "raw", "a.mp4")), keys)
+    opaque_names(touch(tmp_path / "raw", "a.mp4"), keys)
     assert stat.S_IMODE(keys.stat().st_mode) == 0o600
 
 
 def test_a_key_file_that_is_none_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
-    found = list_inputs(touch(tmp_path / "raw", "a.mp4"))
+    raw = touch(tmp_path / "raw", "a.mp4")
     (tmp_path / "keys.json").write_text("my diary")
     with pytest.raises(ValueError, match="not a key file"):
-        opaque_names(found, tmp_path / "keys.json")
+        opaque_names(raw, tmp_path / "keys.json")
     assert (tmp_path / "keys.json").read_text() == "my diary"
     with pytest.raises(ValueError, match="readable by you alone"):
-        opaque_names(found, location("s3://bucket/keys.json"))
+        opaque_names(raw, location("s3://bucket/keys.json"))
 
 
 def test_an_unknown_place_is_refused() -> None:
