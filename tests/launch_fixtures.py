@@ -5,10 +5,13 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from pipelines.runs import RunConfig
@@ -80,8 +83,18 @@ def meet(config: dict[str, Any], folder: Path, context: Any, store: CheckpointSt
     return {"met": True}
 
 
+def die_always(config: dict[str, Any], folder: Path, context: Any, store: CheckpointStore) -> Mapping[str, Any]:
+    """Ends as a process does that the system kills."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
 def plan_fault(folder: Path, kind: str, rank: int, step: int) -> None:
-    """Have `kind` happen once in a run: `kill` (-9), `hold` (until killed from outside) or `raise` (ValueError)."""
+    """Have `kind` happen once in a run when `step` is done.
+
+    `kill` (-9), `hold` (until killed from outside) or `raise` (ValueError). Of a worker whose peer is killed at that
+    step: `outlive`, which is inside a step when Ray dismantles the group, or `stumble`, which fails before that.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"fault-{rank}.json").write_text(json.dumps({"kind": kind, "step": step}))
 
@@ -106,13 +119,41 @@ class FaultyContext:
         if not self._plan.exists() or json.loads(self._plan.read_text())["step"] != step:
             return
         kind = json.loads(self._plan.read_text())["kind"]
-        self._plan.rename(self._plan.with_suffix(".done"))
-        if kind == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if kind == "raise":
-            raise ValueError(f"the loss is not finite at step {step}")
-        while True:
-            time.sleep(1)
+        done = self._plan.with_suffix(".done")
+        done.write_text(str(os.getpid()))
+        self._plan.unlink()
+        _FAULTS[kind](self._inner, step)
+
+
+def _kill(context: Any, step: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _raise(context: Any, step: int) -> None:
+    raise ValueError(f"the loss is not finite at step {step}")
+
+
+def _hold(context: Any, step: int) -> None:
+    while True:
+        time.sleep(1)
+
+
+def _outlive(context: Any, step: int) -> None:
+    while dist.is_initialized():
+        time.sleep(0.001)
+    context.sum(torch.zeros(1))
+
+
+def _stumble(context: Any, step: int) -> None:
+    killed = context.folder / f"fault-{1 - context.rank}.done"
+    while not killed.exists() or not killed.read_text():
+        time.sleep(0.001)
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(int(killed.read_text())).wait(timeout=60)
+    raise KeyError("what a dead peer left")
+
+
+_FAULTS = {"kill": _kill, "raise": _raise, "hold": _hold, "outlive": _outlive, "stumble": _stumble}
 
 
 def with_faults(inner: str) -> Executor:

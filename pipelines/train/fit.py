@@ -39,16 +39,18 @@ class Fit(threading.Thread):
         super().__init__(name="ray-train-fit", daemon=True)
         self._runs, self._identity = list(runs), identity
         self._error: Exception | None = None
+        self._losses: list[str] = []
         first = runs[0]
         self.announcement = f"{first.title}: starting {num_workers} worker{'s' if num_workers > 1 else ''}"
         # Ray keeps little there (our checkpoints are our own), but all nodes must reach it.
         self.folder = whole_location(first.folder)
         self._scratch = self.folder / ".ray"
+        self._own_scratch = self._scratch / f"launch-{identity}"
         self._order = {
             "launch": identity,
             "executor": executor,
             "runs": self._runs,
-            "scratch": self._scratch / f"launch-{identity}",
+            "scratch": self._own_scratch,
         }
         self._num_workers, self._use_gpu, self._max_failures = num_workers, use_gpu, max_failures
 
@@ -59,6 +61,7 @@ class Fit(threading.Thread):
             self._trainer().fit()
         except Exception as error:  # kept for check_outcome, which raises it with what the runs say
             self._error = error
+        self._losses = self._noted_losses()
         with suppress(OSError):  # a store that does not answer now must not spoil a finished run
             remove_folder(self._scratch)
 
@@ -76,18 +79,24 @@ class Fit(threading.Thread):
                 )
         unfinished = [run for run in self._runs if not run.finished]
         if unfinished:
-            error = self._error
-            cause = str(error).strip().splitlines()[-1] if error and str(error).strip() else "the workers ended early"
+            from pipelines.train.losses import why_unfinished
+
             raise WorkersLostError(
-                f"{unfinished[0].title} gave up after the workers were lost {self._max_failures + 1} times or could "
-                f"not start: {cause}; the same command continues from the newest checkpoint in {unfinished[0].folder}"
-            ) from error
+                f"{unfinished[0].title} stopped: {why_unfinished(self._error, self._losses)}; the same command "
+                f"continues from the newest checkpoint in {unfinished[0].folder}"
+            ) from self._error
+
+    def _noted_losses(self) -> list[str]:
+        from pipelines.train.losses import noted_losses
+
+        return noted_losses(self._own_scratch)
 
     def _trainer(self) -> Any:
         # Four seconds of imports that finished runs and --help do without.
         from ray.train import FailureConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchConfig, TorchTrainer
 
+        from pipelines.train.losses import LossNotes
         from pipelines.train.worker import work
 
         return TorchTrainer(
@@ -102,6 +111,7 @@ class Fit(threading.Thread):
                 name=f"ray-{self._identity}",
                 **ray_storage(self._scratch),
                 failure_config=FailureConfig(max_failures=self._max_failures),
+                callbacks=[LossNotes(self._own_scratch)],  # type: ignore[list-item]  # Ray's hints are of its version 1
             ),
         )
 

@@ -3,6 +3,7 @@
 import importlib
 import os
 import threading
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,13 +12,15 @@ from typing import Any
 import ray
 import ray.train
 import ray.train.torch
-import torch
 import torch.distributed as dist
 
 from pipelines.train.context import RayTrainContext, settle
+from pipelines.train.group import Group
+from pipelines.train.losses import noted_losses
 from pipelines.train.runs import (
     CHECKPOINTS,
     RESULT,
+    PhaseError,
     RunRequest,
     check_claim,
     failure_of,
@@ -26,9 +29,10 @@ from pipelines.train.runs import (
     write_json,
 )
 from stprivacy.checkpoint import CheckpointStore
-from stprivacy.storage import make_folder, write_whole
+from stprivacy.trained import FINAL
 
 WATCH_SECONDS = 0.5
+SHARED_SECONDS = 120.0
 PATIENCE_SECONDS = 2.0
 
 Executor = Callable[[dict[str, Any], Path, RayTrainContext, CheckpointStore], Mapping[str, Any]]
@@ -48,16 +52,18 @@ def work(order: dict[str, Any]) -> None:
     resources: dict[str, float] = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]
     settle(device, threads=max(1, int(resources.get("CPU", 1))))
     unfinished = [run for run in runs if not run.finished]
-    restarted = rank == 0 and _is_restart(order["scratch"])
-    # A fast worker must not finish a run before a slow one has looked which are unfinished.
-    dist.barrier()
+    losses = noted_losses(order["scratch"])
+    # Waits for all: a fast worker must not finish a run before a slow one has looked which are unfinished.
+    group = Group(rank, world_size)
     over = threading.Event()
     threading.Thread(target=_leave_failed_launch, args=(runs, launch, over), daemon=True).start()
     for run in unfinished:
         context = RayTrainContext(run.folder, launch, rank, world_size, device)
-        if restarted and run is unfinished[0]:
-            context.tell(f"{run.title}: a worker was lost, restarted all of them from the newest checkpoint")
-        if not _survives(run, context, order["executor"]):
+        if losses and run is unfinished[0]:
+            context.tell(
+                f"{run.title}: a worker was lost ({losses[-1]}), restarted all of them from the newest checkpoint"
+            )
+        if not _survives(run, context, order["executor"], group):
             break
     over.set()
 
@@ -69,7 +75,7 @@ def resolve(executor: str) -> Executor:
     return function
 
 
-def _survives(run: RunRequest, context: RayTrainContext, executor: str) -> bool:
+def _survives(run: RunRequest, context: RayTrainContext, executor: str, group: Group) -> bool:
     """Execute one run; False if it must not be tried again."""
     store = CheckpointStore(run.folder / CHECKPOINTS, run.keep_checkpoints, context.rank, context.tell)
     try:
@@ -79,14 +85,25 @@ def _survives(run: RunRequest, context: RayTrainContext, executor: str) -> bool:
             write_json(run.folder / RESULT, result)
         # The next run may begin with what rank 0 has just written.
         dist.barrier()
+        _await_result(run, store, int(result.get(FINAL, 0)))
     except Exception as error:
-        if _is_loss(error):
+        trace = traceback.format_exc()
+        if group.is_lost(error):
             if failure_of(run.folder, context.launch):
                 return False
             raise
-        record_failure(run.folder, context.launch, context.rank, error, traceback.format_exc())
+        record_failure(run.folder, context.launch, context.rank, error, trace)
         return False
     return True
+
+
+def _await_result(run: RunRequest, store: CheckpointStore, final: int) -> None:
+    """Wait until this node sees what rank 0 has written: shared folders may show it up to a minute late."""
+    deadline = time.monotonic() + SHARED_SECONDS
+    while not (run.finished and store.newest >= final):
+        if time.monotonic() > deadline:
+            raise PhaseError(f"{run.folder} does not show what another worker wrote: is it on shared storage?")
+        time.sleep(interval_seconds(run.folder, WATCH_SECONDS))
 
 
 def _leave_failed_launch(runs: Sequence[RunRequest], launch: str, over: threading.Event) -> None:
@@ -95,18 +112,3 @@ def _leave_failed_launch(runs: Sequence[RunRequest], launch: str, over: threadin
     while not over.wait(seconds):
         if any(failure_of(run.folder, launch) for run in runs) and not over.wait(PATIENCE_SECONDS):
             os._exit(1)
-
-
-def _is_loss(error: Exception) -> bool:
-    """Whether an error comes from a lost peer, connection or device, so that a fresh group may well succeed."""
-    kinds = (ConnectionError, TimeoutError, dist.DistError, torch.AcceleratorError)
-    return isinstance(error, kinds) or (isinstance(error, RuntimeError) and "gloo" in str(error).lower())
-
-
-def _is_restart(scratch: Path) -> bool:
-    mark = scratch / "started"
-    if mark.exists():
-        return True
-    make_folder(scratch)
-    write_whole(mark, b"")
-    return False

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -87,8 +88,11 @@ def runs(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     between = runs.copy("driver_killed", "killed_between_phases")
     (between / "init" / "result.json").unlink()
     shutil.rmtree(between / "adversarial")
+    # The other worker is inside a step: Ray dismantles its group there, or it fails before Ray knows of the death.
     plan_fault(runs.folder / "workers_killed" / "init", "kill", rank=1, step=FAULT_STEP)
+    plan_fault(runs.folder / "workers_killed" / "init", "outlive", rank=0, step=FAULT_STEP)
     plan_fault(runs.folder / "workers_killed" / "adversarial", "kill", rank=0, step=FAULT_STEP)
+    plan_fault(runs.folder / "workers_killed" / "adversarial", "stumble", rank=1, step=FAULT_STEP)
     # An earlier launch was killed before its first checkpoint, while it wrote its second report.
     stale = '{"phase": "init", "step": 4, "loss_action": 0.5}\n{"phase": "in'
     (runs.folder / "workers_killed" / "init" / "metrics.jsonl").write_text(stale)
@@ -145,10 +149,12 @@ def test_all_workers_begin_again_once_for_each_fault_and_never_else(runs: Runs) 
         assert tuple(attempts(runs.folder / name / phase) for phase in ("init", "adversarial")) == pair
 
 
-def test_loss_of_a_worker_is_told_once_for_each(runs: Runs) -> None:
+def test_loss_of_a_worker_is_told_once_for_each_with_its_cause(runs: Runs) -> None:
     screen = runs.screen.getvalue()
-    for phase in ("init", "adversarial"):
-        assert screen.count(f"workers_killed {phase}: a worker was lost, restarted all of them") == 1
+    for phase, rank in (("init", 1), ("adversarial", 0)):
+        told = rf"workers_killed {phase}: a worker was lost \(worker {rank}: its process on \S+ was killed or crashed; "
+        assert len(re.findall(told, screen)) == 1
+    assert screen.count("restarted all of them from the newest checkpoint") == 2
     assert screen.count("a worker was lost") == 2
 
 
