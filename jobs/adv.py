@@ -1,6 +1,14 @@
 """Phase 2, adversarial learning (Eq 13), from the anonymizer of an init run."""
 
-from pipelines.commands import phase_command
+from pipelines.cli import run
+
+
+def main() -> None:
+    """Run the phase."""
+    from pipelines.commands import phase_command
+
+    phase_command("adversarial", __doc__)
+
 
 if __name__ == "__main__":
-    phase_command("adversarial", __doc__)
+    run(main)

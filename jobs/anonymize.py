@@ -1,14 +1,16 @@
 """Raw videos in, anonymised videos out: python jobs/anonymize.py --from RUN --input DIR_OR_FILE --output DIR."""
 
-import sys
+from pipelines.cli import run
 
-import tyro
 
-from pipelines.release.command import anonymize_command
+def main() -> int:
+    """Release; the status is 1 if a file could not be released."""
+    import tyro
+
+    from pipelines.release.command import anonymize_command
+
+    return 1 if tyro.cli(anonymize_command).failures else 0
+
 
 if __name__ == "__main__":
-    try:
-        ledger = tyro.cli(anonymize_command)
-    except ValueError as error:
-        sys.exit(f"error: {error}")
-    sys.exit(1 if ledger.failures else 0)
+    run(main)

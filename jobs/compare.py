@@ -1,6 +1,14 @@
 """Every anonymizer against every attacker: python jobs/compare.py --data DIR --out DIR; --list names them."""
 
-from pipelines.compare import compare_command
+from pipelines.cli import run
+
+
+def main() -> None:
+    """Run the comparison."""
+    from pipelines.compare import compare_command
+
+    compare_command()
+
 
 if __name__ == "__main__":
-    compare_command()
+    run(main)

@@ -1,40 +1,16 @@
 """From nothing to the table: generate vp-synth, ingest it, run the three phases, report."""
 
-from pathlib import Path
-
-import tyro
-
-from pipelines import demo
-from pipelines.data.datasets.synth import SynthSettings
-from pipelines.locations import LocalFolder
-from pipelines.progress import Progress
-from pipelines.recipes import RECIPES
-from pipelines.report import print_results
-from pipelines.tracking import Tracker, default_tracking_uri
+from pipelines.cli import run
 
 
-def main(out: LocalFolder = Path("demo"), train_videos: int = 2000, test_videos: int = 600, workers: int = 2) -> None:
-    """Run the demo, or finish one that was interrupted.
+def main() -> None:
+    """Run the demo."""
+    import tyro
 
-    Args:
-        out: folder for data, runs and report
-        train_videos: generated videos to train on
-        test_videos: generated videos to test on
-        workers: processes that generate, decode and train
-    """
-    out, store, recipe = out.resolve(), default_tracking_uri(out), RECIPES["demo"]()
-    settings, runs, tracker = SynthSettings("a", train_videos, test_videos), demo.Runs(out / "runs"), Tracker(store)
-    with Progress() as progress:
-        data = demo.prepare_data(out, settings, recipe, workers, progress)
-        requests = demo.training_runs(runs, data, recipe, 0) + demo.evaluation_runs(runs, data, recipe, 0)
-        results = demo.run_all(requests, tracker, workers, "demo", progress)
-        files = demo.write_report(out / "report", runs, data, results, tracker)
-    print_results(results)
-    print("", *files, f"MLflow: mlflow server --backend-store-uri {store} --host 127.0.0.1", sep="\n")
+    from pipelines.demo_command import demo_command
+
+    tyro.cli(demo_command)
 
 
 if __name__ == "__main__":
-    try:
-        tyro.cli(main)
-    except (ValueError, RuntimeError, OSError) as error:
-        raise SystemExit(f"error: {error}") from error
+    run(main)

@@ -1,6 +1,14 @@
 """Phase 3, evaluation: recognizers trained from scratch on transformed clips, tested on the test split."""
 
-from pipelines.commands import phase_command
+from pipelines.cli import run
+
+
+def main() -> None:
+    """Run the phase."""
+    from pipelines.commands import phase_command
+
+    phase_command("evaluate", __doc__)
+
 
 if __name__ == "__main__":
-    phase_command("evaluate", __doc__)
+    run(main)

@@ -1,13 +1,16 @@
 """Write a trained STPrivacy for other runtimes, as ONNX or as PyTorch's own export, after checking it on real clips."""
 
-import sys
+from pipelines.cli import run
 
-import tyro
 
-from pipelines.release.export_command import export_command
+def main() -> None:
+    """Write the file."""
+    import tyro
+
+    from pipelines.release.export_command import export_command
+
+    tyro.cli(export_command)
+
 
 if __name__ == "__main__":
-    try:
-        tyro.cli(export_command)
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    run(main)

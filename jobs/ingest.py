@@ -1,13 +1,16 @@
 """Turn videos and annotations into a data set to train on: Parquet shards, quarantine, ledger."""
 
-import sys
+from pipelines.cli import run
 
-import tyro
 
-from pipelines.data.command import ingest_command
+def main() -> None:
+    """Ingest."""
+    import tyro
+
+    from pipelines.data.command import ingest_command
+
+    tyro.cli(ingest_command)
+
 
 if __name__ == "__main__":
-    try:
-        tyro.cli(ingest_command)
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    run(main)

@@ -1,6 +1,14 @@
 """One row of the paper's Tables 1-5, all phases: python jobs/paper.py ROW --data DIR --out DIR; --list names them."""
 
-from pipelines.rows import row_command
+from pipelines.cli import run
+
+
+def main() -> None:
+    """Run the row."""
+    from pipelines.rows import row_command
+
+    row_command()
+
 
 if __name__ == "__main__":
-    row_command()
+    run(main)

@@ -1,6 +1,14 @@
 """Pictures and one page of finished evaluations: python jobs/report.py --runs DIR --out DIR."""
 
-from pipelines.reports.command import report_command
+from pipelines.cli import run
+
+
+def main() -> None:
+    """Write the report."""
+    from pipelines.reports.command import report_command
+
+    report_command()
+
 
 if __name__ == "__main__":
-    report_command()
+    run(main)

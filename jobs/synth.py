@@ -1,37 +1,16 @@
 """Generate vp-synth (--actions a) or vp-synth-b (--actions b): videos, labels, splits and person boxes."""
 
-import sys
-
-import tyro
-
-from pipelines.data.datasets.synth import SynthSettings, generate
-from pipelines.locations import LocalFolder
-from pipelines.progress import Progress
+from pipelines.cli import run
 
 
-def main(
-    out: LocalFolder,
-    settings: tyro.conf.OmitArgPrefixes[SynthSettings] = SynthSettings(),
-    workers: int | None = None,
-    quiet: bool = False,
-) -> None:
-    """Write a generated data set to a folder, or finish what an interrupted run began.
+def main() -> None:
+    """Generate."""
+    import tyro
 
-    Args:
-        out: folder to write to
-        settings: what to generate
-        workers: processes, by default one for each CPU
-        quiet: show no progress
-    """
-    total = settings.train_videos + settings.test_videos
-    with Progress(quiet=quiet) as progress:
-        task = progress.task("generate", total=total, unit="videos")
-        generate(out, settings, lambda done, _: task.update(done), workers)
-    print(f"{out}: {settings.train_videos} train and {settings.test_videos} test videos")
+    from pipelines.data.datasets.synth_command import synth_command
+
+    tyro.cli(synth_command)
 
 
 if __name__ == "__main__":
-    try:
-        tyro.cli(main)
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    run(main)

@@ -5,6 +5,8 @@ import os
 RAY_SETTINGS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    # Or a thread that is still at work when a command was interrupted starts another Ray.
+    "RAY_ENABLE_AUTO_CONNECT": "0",
     # Version 2 starts 32 footer readers for every execution: 16-20 s where this one takes half a second.
     "RAY_DATA_USE_DATASOURCE_V2": "0",
     # Without a limit, a collective whose peer has died waits forever.

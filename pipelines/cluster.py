@@ -3,7 +3,11 @@
 import json
 import logging
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ LOCAL_SETTINGS = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
 # Read when ray.data is imported, which `import ray` alone does not do. Of Tune's two outputs only the old can be quiet.
 QUIET_SETTINGS = {
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
-    "RAY_DATA_LOG_LEVEL": "ERROR",
+    "RAY_DATA_LOG_LEVEL": "CRITICAL",
     "RAY_AIR_NEW_OUTPUT": "0",
 }
 # Where `ray job submit` leaves the runtime environment of the job that it starts.
@@ -36,19 +40,20 @@ def start(*, verbose: bool = False, num_cpus: int | None = None) -> None:
 
     if ray.is_initialized():
         return
-    level = logging.INFO if verbose else logging.ERROR
+    level = logging.INFO if verbose else logging.CRITICAL  # errors are raised, too, and then reported in one line
     if not verbose:
-        _silence()
-    if address:
-        ray.init(address=address, runtime_env=library(), logging_level=level, log_to_driver=verbose)
-        return
-    ray.init(
-        address="local",  # never a stranger's cluster that happens to run on this machine
-        num_cpus=num_cpus or max(4, os.cpu_count() or 1),
-        include_dashboard=False,
-        logging_level=level,
-        log_to_driver=verbose,
-    )
+        _silence(level)
+    with own_signals():
+        if address:
+            ray.init(address=address, runtime_env=library(), logging_level=level, log_to_driver=verbose)
+            return
+        ray.init(
+            address="local",  # never a stranger's cluster that happens to run on this machine
+            num_cpus=num_cpus or max(4, os.cpu_count() or 1),
+            include_dashboard=False,
+            logging_level=level,
+            log_to_driver=verbose,
+        )
 
 
 def stop() -> None:
@@ -80,6 +85,22 @@ def _set_environment(*, local: bool, verbose: bool) -> None:
         sys.path.insert(0, str(ROOT))
 
 
-def _silence() -> None:
+@contextmanager
+def own_signals() -> Iterator[None]:
+    """Keep what the command does on SIGTERM: Ray replaces it, waits for the node to drain, and exits with 1."""
+    before = signal.getsignal(signal.SIGTERM)
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    try:
+        yield
+    except SystemExit:  # Ray's answer to SIGTERM while it starts
+        before(signal.SIGTERM, None)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _silence(level: int) -> None:
     for name in ("ray", "ray.data", "ray.train", "ray.tune"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(level)

@@ -134,19 +134,15 @@ _LOSS_FIELDS = {f.name for f in fields(LossConfig)}
 def phase_command(phase: PhaseName, description: str | None) -> None:
     """Parse the command line of a phase, run it and print its result.
 
-    `--list` prints the recipes instead. A fault that the user can mend ends the process with status 1 and one line that
-    says what and where.
+    `--list` prints the recipes instead. Errors are for `pipelines.cli.run` to report.
     """
     if "--list" in sys.argv[1:]:
         print(describe_recipes())
         return
-    try:
-        base = _base(phase)
-        arguments = _parse(phase, base, description)
-        out = checked_location(arguments.out)
-        (result,) = launch_runs([make_request(out, _configured(base, arguments))], out.parent, arguments.where)
-    except (ValueError, RuntimeError, OSError) as error:
-        sys.exit(f"error: {error}")
+    base = _base(phase)
+    arguments = _parse(phase, base, description)
+    out = checked_location(arguments.out)
+    (result,) = launch_runs([make_request(out, _configured(base, arguments))], out.parent, arguments.where)
     print_result(result)
     print(f"\n{arguments.out}: result.json, checkpoints, metrics.jsonl")
 

@@ -27,10 +27,7 @@ def compare_command() -> None:
         print("Anonymizers:", *(f"  {name:<20} {purpose}" for name, purpose in ROWS.items()), sep="\n")
         print("\nAttackers:", *(f"  {name:<20} {inspect.getdoc(make)}" for name, make in ATTACKERS.items()), sep="\n")
         return
-    try:
-        files = tyro.cli(_compare, description=__doc__)
-    except (ValueError, RuntimeError, OSError) as error:
-        sys.exit(f"error: {error}")
+    files = tyro.cli(_compare, description=__doc__)
     console = Console(width=max(Console().width, _TABLE_CHARACTERS))
     console.print(Markdown(next(file for file in files if file.suffix == ".md").read_text()))
     print("", *files, sep="\n")

@@ -52,11 +52,7 @@ def row_command() -> None:
     if "--list" in sys.argv[1:]:
         print(describe_recipes())
         return
-    try:
-        result = tyro.cli(_run_row, description=__doc__)
-    except (ValueError, RuntimeError, OSError) as error:
-        sys.exit(f"error: {error}")
-    print_result(result)
+    print_result(tyro.cli(_run_row, description=__doc__))
 
 
 def _run_row(

@@ -1,6 +1,5 @@
 """Search the trade-off of action against privacy: trials over the paper's parameters, and the front that they give."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import tyro
 from pipelines.commands import LaunchOptions, ingested_folder
 from pipelines.locations import Location
 from pipelines.recipes import RECIPES
+from pipelines.train.runs import PhaseError
 from pipelines.tune.plan import SearchName
 from pipelines.tune.space import described, parse_space
 from pipelines.tune.sweep import FRONT_PAGE, FRONT_PICTURE, FRONT_TABLE, Concurrency, run_sweep
@@ -20,16 +20,16 @@ _ATTACKERS = ("standard", "whitened", "pooled", "frame-mean")
 
 
 def sweep_command() -> None:
-    """Parse the command line of jobs/sweep.py, run the sweep and print its front; status 1 if a trial failed."""
-    try:
-        result, out = tyro.cli(_sweep, description=__doc__)
-    except (ValueError, RuntimeError, OSError) as error:
-        sys.exit(f"error: {error}")
+    """Parse the command line of jobs/sweep.py, run the sweep and print its front.
+
+    Raises: PhaseError: a trial failed.
+    """
+    result, out = tyro.cli(_sweep, description=__doc__)
     _print(result)
     print("", *(out / name for name in ("result.json", FRONT_TABLE, FRONT_PAGE, FRONT_PICTURE)), sep="\n")
     if result["failed"]:
         names = ", ".join(f"{trial['trial']:03d}" for trial in result["failed"])
-        sys.exit(f"error: trials {names} failed: {result['failed'][0]['reason']}; delete their folders to try again")
+        raise PhaseError(f"trials {names} failed: {result['failed'][0]['reason']}; delete their folders to try again")
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,7 @@ def test_the_command_line_names_heads_and_an_evaluation_says_which_it_was(
     papers = command(monkeypatch, "evaluate", *where, "--from", str(runs / "paper"))
     assert papers.parameters()["label"] == "stprivacy"
     assert "privacy_heads" not in papers.parameters()
-    with pytest.raises(SystemExit, match="privacy_heads must be named once each, got pooled, pooled") as stopped:
+    with pytest.raises(ValueError, match="privacy_heads must be named once each, got pooled, pooled") as stopped:
         command(monkeypatch, *words, "--privacy-heads", "pooled", "pooled")
     assert "\n" not in str(stopped.value)
 

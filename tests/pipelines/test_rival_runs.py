@@ -146,7 +146,7 @@ def test_a_name_that_does_not_fit_the_run_is_one_clear_error(
     runs: Path, data: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], said: str
 ) -> None:
     paths = [str(runs / word) if "/" in word else word for word in words]
-    with pytest.raises(SystemExit, match=said) as stopped:
+    with pytest.raises(ValueError, match=said) as stopped:
         command(monkeypatch, "evaluate", "--recipe", "demo", "--data", str(data), "--out", str(runs / "no"), *paths)
     assert "\n" not in str(stopped.value)
 

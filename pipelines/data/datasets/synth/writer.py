@@ -4,8 +4,10 @@ import io
 import json
 import os
 import pickle
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from multiprocessing import get_context
@@ -81,13 +83,25 @@ def _write_videos(
     # A fresh interpreter for each worker: a fork of a process that runs threads (Ray's, torch's) may hang.
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
     try:
-        for line in pool.map(partial(_produce, out, settings), todo, chunksize=4):
+        with _interrupts_blocked():
+            lines = pool.map(partial(_produce, out, settings), todo, chunksize=4)
+        for line in lines:
             boxes.append(line)
             progress(len(boxes), len(todo))
     finally:
         # An interrupted user must not wait for the rest of the queue.
         pool.shutdown(cancel_futures=True)
     return boxes
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Processes that start meanwhile never see Ctrl-C, which a terminal sends to all: their parent ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _video_path(out: Path, clip: Clip) -> Path:
