@@ -70,7 +70,7 @@ def gumbel_keep(log_z: Tensor, uniform: Tensor) -> Tensor:
 
 def stage_count(tokens: int, keep_ratio: float, stage: int) -> int:
     """How many of `tokens` remain after stage 1, 2, ... in evaluation: floor(tokens * keep_ratio^stage), at least 1."""
-    # Rounding first: 10 * .7 must count as 7, not 6.999...
+    # Rounding first: 100 * .7 ** 2 must count as 49, not 48.999...
     return max(int(round(tokens * keep_ratio**stage, 9)), 1)
 
 

@@ -1,6 +1,8 @@
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -153,6 +155,35 @@ def test_resuming_in_mid_epoch_gives_the_rest_of_the_undisturbed_epoch(
         undisturbed = list(clips(folder, rank, 2).train_batches(5, 0, 4))
         resumed = clips(folder, rank, 2, prefetch_batches).train_batches(5, first_step, 4)
         assert_same_batches(resumed, undisturbed[first_step:])
+
+
+@pytest.mark.parametrize(("prefetch_batches", "read"), [(0, 1), (1, 2), (3, 4)])
+def test_prefetching_reads_so_many_batches_ahead_and_no_more(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, prefetch_batches: int, read: int
+) -> None:
+    source = clips(folder, prefetch_batches=prefetch_batches)
+    read_clips, reads = source.index.clips, []
+
+    def counted(*args: Any) -> Any:
+        reads.append(threading.current_thread())
+        return read_clips(*args)
+
+    monkeypatch.setattr(source.index, "clips", counted)
+    batches = source.train_batches(0, 0, 2)  # of six
+    for given in range(1, 7):
+        next(batches)
+        expected = min(given - 1 + read, 6)
+        wait_until(lambda expected=expected: len(reads) >= expected)
+        assert len(reads) == expected
+    assert (threading.current_thread() in reads) == (prefetch_batches == 0)
+
+
+def wait_until(reached: Callable[[], bool], seconds: float = 10.0, settled_seconds: float = 0.02) -> None:
+    """Wait for what another thread does, and a little longer, so that it could do too much."""
+    end = time.monotonic() + seconds
+    while not reached() and time.monotonic() < end:
+        time.sleep(0.001)
+    time.sleep(settled_seconds)
 
 
 def test_prefetching_stops_its_thread_when_the_epoch_is_left_early(folder: Path) -> None:

@@ -18,8 +18,8 @@ from stprivacy.losses import (
 
 def test_sparsification_by_hand() -> None:
     first = torch.tensor([[[1.0, 1, 1, 0], [1, 1, 0, 0]]])  # kept: .75 and .5 against .5
-    second = torch.tensor([[[1.0, 0, 0, 0], [1, 1, 0, 0]]])  # kept: .25 and .5 against .25
-    expected = ((0.25**2 + 0) + (0 + 0.25**2)) / 4
+    second = torch.tensor([[[1.0, 0, 0, 0], [1, 1, 1, 0]]])  # kept: .25 and .75 against .25
+    expected = ((0.25**2 + 0) + (0 + 0.5**2)) / 4
     assert sparsification_loss([first, second], 0.5).item() == pytest.approx(expected)
 
 

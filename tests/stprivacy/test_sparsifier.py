@@ -32,6 +32,20 @@ def test_predictor_gives_log_probabilities_that_ignore_pruned_tokens() -> None:
     torch.testing.assert_close(predictor(changed, keep, slots, 2)[:, kept], log_z[:, kept])
 
 
+def test_predictor_joins_a_token_with_the_means_of_its_slot_and_of_the_clip() -> None:
+    predictor = RetainPredictor(8)  # 4 local features, 2 of the slot, 2 of the clip
+    x, slots = torch.randn(1, 6, 8), torch.tensor([[0, 0, 0, 1, 1, 1]])
+    keep = torch.tensor([[1.0, 1, 0, 1, 0, 1]])
+    seen: list[torch.Tensor] = []
+    predictor.head.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    predictor(x, keep, slots, 2)
+    features = predictor.features(x)[0]
+    for token in range(6):
+        of_slot = features[[0, 1] if token < 3 else [3, 5], 4:6].mean(0)
+        of_clip = features[[0, 1, 3, 5], 6:].mean(0)
+        torch.testing.assert_close(seen[0][0, token], torch.cat([features[token, :4], of_slot, of_clip]))
+
+
 def test_gumbel_keep_is_hard_and_follows_the_probabilities() -> None:
     log_z = torch.tensor([0.7, 0.3]).log().expand(1, 20_000, 2)
     keep = gumbel_keep(log_z, torch.rand(1, 20_000, 2))
@@ -54,7 +68,14 @@ def test_gumbel_keep_survives_draws_at_the_ends_of_the_interval() -> None:
 
 @pytest.mark.parametrize(
     ("tokens", "ratio", "counts"),
-    [(49, 0.7, (34, 24, 16)), (16, 0.7, (11, 7, 5)), (10, 0.7, (7, 4, 3)), (4, 0.1, (1, 1, 1)), (5, 1.0, (5, 5, 5))],
+    [
+        (49, 0.7, (34, 24, 16)),
+        (16, 0.7, (11, 7, 5)),
+        (10, 0.7, (7, 4, 3)),
+        (100, 0.7, (70, 49, 34)),  # 100 * .7 ** 2 is 48.999... in floating point
+        (4, 0.1, (1, 1, 1)),
+        (5, 1.0, (5, 5, 5)),
+    ],
 )
 def test_stage_counts(tokens: int, ratio: float, counts: tuple[int, ...]) -> None:
     assert tuple(stage_count(tokens, ratio, stage) for stage in (1, 2, 3)) == counts

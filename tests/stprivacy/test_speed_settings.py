@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
@@ -13,13 +14,14 @@ from stprivacy.anonymizers import STPrivacy
 from stprivacy.checkpoint import CheckpointStore
 from stprivacy.config import AugmentConfig, LossConfig, OptimConfig, PhaseConfig, TestViewsConfig
 from stprivacy.models.recognizer import Recognizer
+from stprivacy.models.transformer import Layer
 from stprivacy.noise import ClipNoise
 from stprivacy.phases.adversarial import AdversarialPhase, adversarial
 from stprivacy.phases.context import Batch
-from stprivacy.phases.evaluate import evaluate
+from stprivacy.phases.evaluate import EvaluationPhase, evaluate
 from stprivacy.phases.initialize import InitializationPhase, initialize
 from stprivacy.phases.local import LocalContext
-from stprivacy.phases.loop import Phase, Training
+from stprivacy.phases.loop import Phase, PhaseLoop, Training
 from stprivacy.phases.objectives.heads import Head
 from stprivacy.phases.objectives.label import LabelObjective
 from tests.shard_fixtures import write_tiny_dataset
@@ -77,45 +79,78 @@ def test_ten_steps_follow_those_in_plain_float32(
     plain = losses(run, data, tmp_path / "plain", TEN_STEPS)
     fast = losses(run, data, tmp_path / "fast", replace(TEN_STEPS, **{setting: True}))
     torch.testing.assert_close(fast, plain, rtol=tolerance, atol=tolerance)
+    assert torch.equal(fast, plain) == (tolerance == 0)  # a setting that does nothing would follow, too
 
 
-def init_phase(settings: PhaseConfig) -> Phase:
-    return InitializationPhase(STPrivacy(UNSCALED), 2, LossConfig(), settings, LocalContext())
+def init_phase(training: Training) -> Phase:
+    return InitializationPhase(STPrivacy(UNSCALED), 2, LossConfig(), training.settings, training.context)
 
 
-def adversarial_phase(settings: PhaseConfig) -> Phase:
+def adversarial_phase(training: Training) -> Phase:
     anonymizer, (action, privacy) = STPrivacy(UNSCALED), recognizers()
-    objective = LabelObjective({"standard": Head(privacy)}, LossConfig(), settings, LocalContext())
-    return AdversarialPhase(anonymizer, action, objective, LossConfig(), settings, LocalContext())
+    objective = LabelObjective({"standard": Head(privacy)}, LossConfig(), training.settings, training.context)
+    return AdversarialPhase(anonymizer, action, objective, LossConfig(), training.settings, training.context)
+
+
+def evaluation_phase(training: Training) -> Phase:
+    action, attacker = recognizers()
+    readers = {"action": action, "standard": attacker}
+    return EvaluationPhase("evaluate", STPrivacy(UNSCALED).eval(), 0.7, readers, training)
+
+
+def stepped_gradients(make: Callable[[Training], Phase], data: ParquetClips, settings: PhaseConfig) -> list[Tensor]:
+    """Of every learner, the gradient [n] that its optimizer gets in the first step of the loop."""
+    torch.manual_seed(0)
+    with TemporaryDirectory() as folder:
+        store = CheckpointStore(Path(folder), keep=2, rank=0, warn=pytest.fail)
+        training = Training(data, replace(settings, max_steps=1), LocalContext(), store, seed=0)
+        phase = make(training)
+        given: list[Tensor] = []
+        for learner in phase.learners:
+            weights = list(learner.module.parameters())
+            learner.optimizer.register_step_pre_hook(
+                lambda *_, weights=weights: given.append(
+                    torch.cat([x.grad.flatten() for x in weights if x.grad is not None])
+                )
+            )
+        PhaseLoop(phase, training).run()
+    return given
+
+
+@pytest.mark.parametrize("make", [init_phase, adversarial_phase, evaluation_phase])
+def test_accumulated_gradients_are_the_whole_batchs(make: Callable[[Training], Phase], data: ParquetClips) -> None:
+    five = PhaseConfig(batch_size=5)  # in three parts: two clips, two, and one, which weighs half as much
+    whole, accumulated, of_four = (
+        stepped_gradients(make, data, settings)
+        for settings in (five, replace(five, accumulate_steps=3), replace(five, batch_size=4))
+    )
+    for together, summed, other in zip(whole, accumulated, of_four, strict=True):
+        assert (summed - together).norm() <= 1e-5 * together.norm()
+        assert (other - together).norm() > 0.05 * together.norm()  # a clip that went missing would be seen
 
 
 @pytest.mark.parametrize("make", [init_phase, adversarial_phase])
-def test_parts_of_a_batch_add_up_to_the_gradient_of_the_whole(make: Callable[[PhaseConfig], Phase]) -> None:
-    privacy = torch.randint(2, (6, 5)).float()
-    batch = Batch(torch.randn(6, 3, 4, 32, 32), torch.tensor([0, 1, 1, 0, 1, 0]), privacy, torch.arange(6), 1.0)
-
-    def gradients(parts: int) -> list[Tensor]:
-        torch.manual_seed(0)
-        phase = make(PhaseConfig())
-        for share in batch.split(parts):
-            phase.backward(share, ClipNoise(0, 0, share.clip_index.tolist()))
-        return [p.grad for learner in phase.learners for p in learner.module.parameters() if p.grad is not None]
-
-    for whole, summed in zip(gradients(1), gradients(3), strict=True):
-        torch.testing.assert_close(summed, whole, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("make", [init_phase, adversarial_phase])
-def test_recomputed_activations_give_the_same_gradients_bit_for_bit(make: Callable[[PhaseConfig], Phase]) -> None:
+def test_recomputed_activations_give_the_same_gradients_bit_for_bit(
+    make: Callable[[Training], Phase], data: ParquetClips, tmp_path: Path
+) -> None:
     batch = Batch(torch.randn(4, 3, 4, 32, 32), torch.tensor([0, 1, 1, 0]), torch.ones(4, 5), torch.arange(4), 1.0)
 
-    def gradients(recompute: bool) -> list[Tensor | None]:
+    def gradients(recompute: bool) -> tuple[list[Tensor | None], int]:
+        """And how often layers were computed."""
         torch.manual_seed(0)
-        phase = make(PhaseConfig(recompute_activations=recompute))
+        store = CheckpointStore(tmp_path, keep=2, rank=0, warn=pytest.fail)
+        settings = PhaseConfig(recompute_activations=recompute)
+        phase = make(Training(data, settings, LocalContext(), store, seed=0))
+        modules = [learner.module for learner in phase.learners]
+        passes: list[nn.Module] = []
+        for layer in (layer for module in modules for layer in module.modules() if isinstance(layer, Layer)):
+            layer.register_forward_pre_hook(lambda layer, _: passes.append(layer))
         phase.backward(batch, ClipNoise(0, 0, range(4)))
-        return [p.grad for learner in phase.learners for p in learner.module.parameters()]
+        return [p.grad for module in modules for p in module.parameters()], len(passes)
 
-    for kept, recomputed in zip(gradients(False), gradients(True), strict=True):
+    (kept_gradients, once), (recomputed_gradients, twice) = gradients(False), gradients(True)
+    assert twice == 2 * once
+    for kept, recomputed in zip(kept_gradients, recomputed_gradients, strict=True):
         assert (kept is None) == (recomputed is None)
         if kept is not None:
             assert torch.equal(kept, recomputed)
