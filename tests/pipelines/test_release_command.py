@@ -104,7 +104,7 @@ def test_the_job_releases_under_opaque_names_with_previews_and_says_what_failed(
         (("--keep-ratio", "1.7"), r"keep_ratio must be in \(0, 1\], got 1.7"),
         (("--keys", "k.json"), "--keys belongs to --opaque-names"),
         (("--mask", "soft"), "soft"),
-        (("--output", "/dev/null/out"), "--output .* cannot be written: Not a directory"),
+        (("--output", "/dev/null/out"), "/dev/null/out cannot be written: Not a directory"),
     ],
 )
 def test_what_cannot_be_is_one_clear_line(
