@@ -154,6 +154,29 @@ def test_output_is_normalised_by_its_training_standard_deviation() -> None:
     assert model.state_dict()["output_std"] > 0
 
 
+def test_the_output_scale_is_a_slow_mean_of_the_kept_values_deviations() -> None:
+    model = make(normalize_output=True).train()
+    written: list[Tensor] = []
+    model.head.register_forward_hook(lambda _, given, values: written.append(values.detach()))
+    deviations = []
+    for scale in (1.0, 5.0):
+        with torch.no_grad():
+            model.head.weight.mul_(scale)
+        keep = model(clips(8)).keep.flatten(1) == 1
+        assert 0 < keep.float().mean() < 1
+        deviations.append(written[-1][keep].std())
+    torch.testing.assert_close(model.output_std, 0.99 * deviations[0] + 0.01 * deviations[1])
+
+
+def test_every_stage_draws_anew() -> None:
+    model = make().train()
+    for predictor in model.predictors:  # every token is kept with probability one half
+        torch.nn.init.zeros_(predictor.head[-1].weight)
+        torch.nn.init.zeros_(predictor.head[-1].bias)
+    kept = [keep.sum().item() for keep in model(clips(32), noise=ClipNoise(0, 0, range(32))).stage_keeps]
+    assert [after / before for before, after in pairwise([32 * 12, *kept])] == pytest.approx([0.5] * 3, abs=0.2)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

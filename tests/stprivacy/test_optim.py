@@ -14,6 +14,7 @@ def test_rate_scales_with_the_batch_warms_up_and_ends_at_zero() -> None:
     rates = [learning_rate(optim, 256, step, 100, 10) for step in range(101)]
     assert max(rates) == pytest.approx(0.5e-3)
     assert rates.index(max(rates)) == 10
+    assert rates[:2] == pytest.approx([0.5e-3 / 11, 0.5e-3 * 2 / 11])  # the first step moves, too
     assert rates[:10] == sorted(rates[:10])
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[55] == pytest.approx(0.25e-3)  # half-way down the cosine

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pymoo.indicators.hv import HV
 
-from stprivacy.pareto import TradeOff, on_front, trade_off_hypervolume
+from stprivacy.pareto import TradeOff, nearest_to_ideal, on_front, trade_off_hypervolume
 
 RAW = TradeOff(90, 80)
 FLOOR_CMAP = 50
@@ -52,6 +52,26 @@ def test_dominated_points_are_flagged_and_equal_ones_stay() -> None:
     points = [TradeOff(90, 60), TradeOff(80, 55), TradeOff(80, 60), TradeOff(70, 55), TradeOff(80, 55)]
     assert on_front(points) == [True, True, False, False, True]
     assert on_front([]) == []
+
+
+def knee(*points: tuple[float, float], floor_top1: float = 0.0) -> int:
+    return nearest_to_ideal([TradeOff(*point) for point in points], RAW, FLOOR_CMAP, floor_top1)
+
+
+def test_the_knee_is_nearest_to_the_corner_in_sides_of_the_rectangle() -> None:
+    assert knee((90, 80), (45, 50), (70, 56)) == 2
+    # 9 of 90 points of top-1 are as far as 3 of 30 points of cMAP; of equal points the first.
+    assert knee((81, 50), (90, 53)) == knee((90, 53), (81, 50)) == 0
+    assert knee((80, 50), (90, 53)) == 1
+    # Above a floor of 60, 9 points are a third of what there is.
+    assert knee((81, 50), (90, 53), floor_top1=60) == 1
+
+
+def test_the_knees_corner_is_the_best_top1_and_no_lower_than_the_floor_of_cmap() -> None:
+    assert knee((99, 55), (90, 52)) == 1  # 9 points of 90 below the best, and 2 of 30 above the floor
+    assert knee((90, 55), (85, 20)) == 1  # a cMAP below the floor is as good as the floor, and no worse
+    with pytest.raises(ValueError, match="no knee without points"):
+        knee()
 
 
 def test_a_raw_point_that_leaves_nothing_to_trade_is_refused() -> None:

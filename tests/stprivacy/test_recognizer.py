@@ -92,7 +92,7 @@ def test_drop_path_acts_in_training_only_and_is_drawn_from_the_clip() -> None:
 
 def test_whitening_makes_kept_tubelets_uncorrelated_with_variance_one() -> None:
     torch.manual_seed(0)
-    mixing = torch.randn(20, CLIP.tubelet_values)
+    mixing = torch.randn(20, CLIP.tubelet_values) * torch.logspace(0, -2, 20).unsqueeze(1)  # the last one is faint
     tubelets = torch.randn(600, 20) @ mixing + 3.0  # a linear output layer of rank 20
     video = from_tubelets(tubelets.view(75, 8, -1), CLIP.grid, 2, 16)
     keep = torch.ones(75, 2, 4)

@@ -143,6 +143,13 @@ def test_random_crops_keep_to_the_ranges_of_area_and_aspect() -> None:
         assert 0.74 < width / height < 1.35
 
 
+def test_crops_are_as_often_wide_as_high() -> None:
+    augment = AugmentConfig(crop_scale=(0.1, 0.2), crop_aspect=(0.5, 2.0))
+    crops = [draw_crop(200, 200, CLIP, augment, generator(seed)) for seed in range(400)]
+    # Standard error of the share: .025; were aspects uniform, and not their logarithms, it would be two thirds.
+    assert sum(width > height for *_, height, width in crops) / 400 == pytest.approx(0.5, abs=0.08)
+
+
 def test_crop_aspect_is_relative_to_the_clip() -> None:
     wide = ClipConfig(frames=4, height_px=16, width_px=32, tubelet_frames=2, patch_size=8)
     augment = AugmentConfig(crop_scale=(0.25, 0.25), crop_aspect=(1.0, 1.0))
@@ -193,7 +200,7 @@ def test_one_view_is_the_centre() -> None:
 
 def test_shrinking_averages_and_does_not_skip() -> None:
     stripes = torch.zeros(1, 32, 32, 3, dtype=torch.uint8)
-    stripes[:, :, ::2] = 200
+    stripes[:, :, 0::4] = stripes[:, :, 3::4] = 200  # black where one pixel of four, or two, would be looked at
     small = resize(stripes, 8, 8)
     assert small.shape == (1, 8, 8, 3)
     assert (small.float() - 100).abs().max() <= 15
