@@ -1,13 +1,15 @@
 """Person boxes out of a file: JSON lines {"video": id, "boxes": [[[x0, y0, x1, y1], ...] of each source frame]}."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+from pipelines.data.annotation_files import brief, decoded, faults_named, parse_json
 from pipelines.data.manifest import Manifest, ManifestError, PersonBoxes
 
+_LONGEST_LINE = 64 << 20  # two minutes of 240 frames a second, each with thirty boxes, as Python writes them
 _EXPECTED = (
     'expected {"video": ..., "boxes": [...]}: for each source frame a list of boxes [x0, y0, x1, y1], fractions of '
     "width and height with 0 <= x0 <= x1 <= 1 and 0 <= y0 <= y1 <= 1"
@@ -28,45 +30,56 @@ def with_boxes(manifest: Manifest, path: Path) -> Manifest:
     boxes: dict[str, PersonBoxes] = {}
     for place, video, frames in _read_lines(path):
         if video not in listed:
-            raise ManifestError(f"{place}: the data set {manifest.dataset} lists no video {video!r}")
+            raise ManifestError(f"{place}: the data set {manifest.dataset} lists no video {brief(video)}")
         boxes[video] = frames
     entries = (replace(entry, person_boxes=boxes.get(entry.video_id, entry.person_boxes)) for entry in manifest.entries)
     return replace(manifest, entries=tuple(entries))
 
 
 def _read_lines(path: Path) -> Iterator[tuple[str, str, PersonBoxes]]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ManifestError(f"{path} cannot be read as person boxes: {error}") from error
     seen: dict[str, int] = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+    for number, line in _lines(path):
         video, boxes = _parse(f"{path}:{number}", line)
         if video in seen:
-            raise ManifestError(f"{path}:{number}: video {video!r} has boxes in line {seen[video]} already")
+            raise ManifestError(f"{path}:{number}: video {brief(video)} has boxes in line {seen[video]} already")
         seen[video] = number
         yield f"{path}:{number}", video, boxes
 
 
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines that are not blank, each after its number; a line ends where JSON lines do, at a line feed alone."""
+    with faults_named(path, "person boxes"), path.open("rb") as file:
+        for number in count(1):
+            line = file.readline(_LONGEST_LINE + 1)
+            if len(line) > _LONGEST_LINE:
+                raise ManifestError(f"{path}:{number}: the line is longer than {_LONGEST_LINE >> 20} MiB, the limit")
+            if not line:
+                return
+            if line.strip():
+                yield number, decoded(f"{path}:{number}", line)
+
+
 def _parse(place: str, line: str) -> tuple[str, PersonBoxes]:
     try:
-        record = json.loads(line)
+        record = parse_json(line)
         video, boxes = record["video"], record["boxes"]
-        if not isinstance(video, str):
-            raise ManifestError(f"{place}: video is {video!r}; {_EXPECTED}")
-        for number, frame in enumerate(boxes):
-            for box in frame:
-                if not _is_box(box):
-                    raise ManifestError(f"{place}: frame {number} has the box {box!r}; {_EXPECTED}")
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, ManifestError):
-            raise
-        raise ManifestError(f"{place}: not a line of person boxes ({error!r}); {_EXPECTED}") from error
+    except Exception as error:  # a line can be nested too deeply, or too large, as well as wrong
+        raise ManifestError(f"{place}: not a line of person boxes ({brief(error)}); {_EXPECTED}") from error
+    if not isinstance(video, str):
+        raise ManifestError(f"{place}: video is {brief(video)}; {_EXPECTED}")
+    if not isinstance(boxes, list):
+        raise ManifestError(f"{place}: boxes is {brief(boxes)}; {_EXPECTED}")
+    for number, frame in enumerate(boxes):
+        if not isinstance(frame, list):
+            raise ManifestError(f"{place}: frame {number} is {brief(frame)}; {_EXPECTED}")
+        for box in frame:
+            if not _is_box(box):
+                raise ManifestError(f"{place}: frame {number} has the box {brief(box)}; {_EXPECTED}")
     return video, boxes
 
 
 def _is_box(box: Any) -> bool:
-    x0, y0, x1, y1 = box if isinstance(box, list) and len(box) == 4 else (1, 1, 0, 0)
+    if not isinstance(box, list) or len(box) != 4 or not all(type(value) in (int, float) for value in box):
+        return False
+    x0, y0, x1, y1 = box
     return bool(0 <= x0 <= x1 <= 1 and 0 <= y0 <= y1 <= 1)

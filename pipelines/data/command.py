@@ -1,5 +1,6 @@
 """The command line of jobs/ingest.py."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ from pipelines import cluster
 from pipelines.data.datasets import LOADERS, load_manifest
 from pipelines.data.detectors import make_detector
 from pipelines.data.manifest import Manifest, Sources, check_present
-from pipelines.data.preview import preview
+from pipelines.data.preview import preview, warnings
 from pipelines.data.schema import IngestSettings
 from pipelines.locations import Location
 from pipelines.progress import Progress
@@ -43,6 +44,7 @@ def ingest_command(
     manifest = load_manifest(dataset, sources)
     if dry_run:
         print(preview(manifest))
+        _warn(manifest)
         return
     if out is None:
         raise ValueError("--out is missing: the folder to write to. With --dry-run nothing is written")
@@ -55,6 +57,7 @@ def ingest_command(
 def _ingest(manifest: Manifest, out: Path, settings: IngestSettings, workers: int | None, verbose: bool) -> None:
     if settings.detector != "none":
         make_detector(settings.detector, settings.detector_weights)  # before tasks start: raises where it cannot be
+    _warn(manifest)
     cluster.start(verbose=verbose)
     from pipelines.data.ingest import ingest  # imports Ray Data, which reads what the cluster's start has set
 
@@ -62,3 +65,8 @@ def _ingest(manifest: Manifest, out: Path, settings: IngestSettings, workers: in
         task = progress.task("ingest", total=manifest.videos_in, unit="videos")
         ledger = ingest(manifest, out, settings, workers=workers, progress=lambda done, _: task.update(done))
     print(ledger)
+
+
+def _warn(manifest: Manifest) -> None:
+    for line in warnings(manifest):
+        print(f"warning: {line}", file=sys.stderr)

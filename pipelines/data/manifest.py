@@ -1,7 +1,8 @@
 """Which videos a data set has, and what is known of each, before any is opened."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipelines.locations import Location
@@ -13,6 +14,8 @@ SPLITS = ("train", "test", "unused")
 VP_LABEL_ORDER = ("skin_color", "face", "gender", "nudity", "relationship")
 # One list for each source frame, in it one [x0, y0, x1, y1] for each person, as fractions of width and height.
 PersonBoxes = Sequence[Sequence[Sequence[float]]]
+# Control characters, line and paragraph ends, marks that turn the direction of text, and halves of surrogate pairs.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,9 @@ class Sources:
     Args:
         videos: folder of the videos (csv: where relative paths start, by default the manifest's folder)
         annotations: folder below which the published annotation files lie (all but csv)
-        manifest: CSV file with columns path, action, split and a 0/1 column privacy_NAME for each attribute (csv)
+        manifest: CSV file in UTF-8 with columns path, action, split and a 0/1 column privacy_NAME for each attribute;
+            1.0, 0.0, True and False are read as such. A path may name any file that you can read, here or in an object
+            store: ingest no manifest that you do not trust (csv)
         label_order: the attributes in column order of the VP label file, comma-separated (hmdb51, ucf101)
         split_seed: of the random 60/40 split (pa-hmdb51, celebv-hq)
         boxes: person boxes as JSON lines {"video": path in the manifest, "boxes": [[[x0, y0, x1, y1], ...], ...]}: for
@@ -43,13 +48,40 @@ class Sources:
         return self.videos, self.annotations
 
 
+_LONGEST_LINE = 1000  # characters of a message
+
+
+def shown_name(text: str) -> str:
+    r"""A name as it can be printed on one line and stored as UTF-8.
+
+    Bytes of a file's name that are not UTF-8 become \xNN, control characters and the like their escapes.
+    """
+    return _UNPRINTABLE.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    is_byte = 0xDC80 <= code <= 0xDCFF  # how Python stands for a byte that is not UTF-8 (surrogateescape)
+    return f"\\x{code - 0xDC00:02x}" if is_byte else found[0].encode("unicode_escape").decode("ascii")
+
+
 class ManifestError(ValueError):
-    """A list of videos that cannot be used as a whole."""
+    """A list of videos that cannot be used as a whole.
+
+    What the message quotes was written by others: each of its lines is made printable and kept short.
+    """
+
+    def __init__(self, message: str) -> None:
+        lines = (shown_name(line) for line in message.split("\n"))
+        super().__init__("\n".join(f"{line[:_LONGEST_LINE]}{'...' * (len(line) > _LONGEST_LINE)}" for line in lines))
 
 
 @dataclass(frozen=True)
 class VideoEntry:
     """One video: a unique and stable id, the file where it lies or should lie, and its labels.
+
+    The path is as the system has it: bytes of a local name that are not UTF-8 stand in it as lone surrogates. Print and
+    store `shown_name(path)`.
 
     actions: one, or in a multi-label data set one or more; privacy: a byte, 0 or 1, for each attribute in order;
     splits: train, test or unused in each official split; person_boxes and privacy_frames, where they are known: a
@@ -66,8 +98,8 @@ class VideoEntry:
 
     @property
     def is_present(self) -> bool:
-        """The file exists."""
-        return location(self.path).is_file()
+        """The file exists and can be seen."""
+        return location(self.path).is_file() if is_uri(self.path) else os.path.isfile(self.path)
 
 
 @dataclass(frozen=True)
@@ -84,7 +116,8 @@ class Rejection:
 class Manifest:
     """All videos of a data set in order, on disk or not, and the names of actions and attributes in label order.
 
-    Raises: ManifestError: nothing is listed.
+    notes: what the reader should tell the user, a line each.
+    Raises: ManifestError: nothing is listed, a video twice, or one whose name cannot be stored.
     """
 
     dataset: str
@@ -93,10 +126,21 @@ class Manifest:
     entries: tuple[VideoEntry, ...]
     rejected: tuple[Rejection, ...] = ()
     multi_label: bool = False
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.videos_in:
             raise ManifestError(f"{self.dataset} lists no videos")
+        seen: set[str] = set()
+        for entry in self.entries:
+            if entry.video_id in seen:
+                raise ManifestError(f"{self.dataset} lists {shown_name(entry.video_id)} twice")
+            seen.add(entry.video_id)
+            if not _is_storable(entry.video_id) or "\0" in entry.path:
+                raise ManifestError(
+                    f"{self.dataset} lists the name {shown_name(entry.video_id)!r}, which is not text in UTF-8 without "
+                    "NUL: rename the video"
+                )
 
     @property
     def videos_in(self) -> int:
@@ -107,6 +151,14 @@ class Manifest:
     def splits(self) -> int:
         """Official splits."""
         return len(self.entries[0].splits) if self.entries else 1
+
+
+def _is_storable(text: str) -> bool:
+    """Whether a name can be a video's id: not empty, and UTF-8 without NUL."""
+    try:
+        return bool(text) and b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
 
 
 def check_present(manifest: Manifest) -> None:
@@ -125,62 +177,6 @@ def split_counts(counts: Mapping[str, int]) -> str:
 
 
 def listing(paths: Sequence[str], shown: int = 10) -> str:
-    """The first of many paths, a line each."""
+    """The first of many paths, a line each, as they can be printed."""
     title = f"The first {shown}:" if len(paths) > shown else "They are:"
-    return "\n  ".join([title, *paths[:shown]])
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A video as a list of one split gives it, labels unchecked: `privacy` holds whatever stood there."""
-
-    video_id: str
-    path: str
-    action: str
-    privacy: Sequence[object]
-    split: str
-    person_boxes: PersonBoxes | None = None
-
-
-def check_listed(dataset: str, attribute_names: Sequence[str], listed: Iterable[Listed]) -> Manifest:
-    """Sort what a data set lists into usable entries and rejections, in order; names of actions sorted.
-
-    Rejected are: labels not in {0, 1}, unknown splits, empty actions, and every listing of a file or an id after the
-    first. Raises: ManifestError: nothing is listed.
-    """
-    entries: list[VideoEntry] = []
-    rejected: list[Rejection] = []
-    seen: set[str] = set()
-    for video in listed:
-        fault = _fault(video, attribute_names, seen)
-        seen |= _names(video)
-        if fault:
-            rejected.append(Rejection(video.video_id, video.path, *fault))
-        else:
-            privacy = bytes(int(str(value)) for value in video.privacy)
-            entries.append(
-                VideoEntry(video.video_id, video.path, (video.action,), privacy, (video.split,), video.person_boxes)
-            )
-    actions = tuple(sorted({action for entry in entries for action in entry.actions}))
-    return Manifest(dataset, actions, tuple(attribute_names), tuple(entries), tuple(rejected))
-
-
-def _names(video: Listed) -> set[str]:
-    return {f"id {video.video_id}", f"path {video.path if is_uri(video.path) else os.path.abspath(video.path)}"}
-
-
-def _fault(video: Listed, attribute_names: Sequence[str], seen: set[str]) -> tuple[str, str] | None:
-    bad = [
-        f"{name}={value!r}"
-        for name, value in zip(attribute_names, video.privacy, strict=True)
-        if str(value) not in {"0", "1"}
-    ]
-    if _names(video) & seen:
-        return "duplicate", "this file is already listed above"
-    if bad:
-        return "bad-label", f"privacy labels must be 0 or 1, got {', '.join(bad)}"
-    if not video.action:
-        return "bad-label", "no action is given"
-    if video.split not in SPLITS:
-        return "bad-split", f"split must be one of {', '.join(SPLITS)}, got {video.split!r}"
-    return None
+    return "\n  ".join([title, *map(shown_name, paths[:shown])])

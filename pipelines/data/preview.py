@@ -1,11 +1,13 @@
-"""What an ingest would find, said without opening a video: counts, absent files, and the floors of each split."""
+"""What an ingest would find, said without opening a video: counts, absent files, floors, labels that teach nothing."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from pipelines.data.manifest import Manifest, listing, split_counts
+from pipelines.data.manifest import Manifest, Rejection, listing, shown_name, split_counts
+
+_NAMED = 10  # attributes in one message
 
 
 def preview(manifest: Manifest) -> str:
@@ -15,7 +17,7 @@ def preview(manifest: Manifest) -> str:
     lines = [
         f"{manifest.dataset}: {manifest.videos_in} videos listed, {len(manifest.entries)} with labels "
         f"({labels}{len(manifest.action_names)} actions, {attributes} attributes)",
-        *(f"  {error} {count}" for error, count in Counter(video.error for video in manifest.rejected).items()),
+        *_rejections(manifest.rejected),
     ]
     for number in range(manifest.splits):
         parts = Counter(entry.splits[number] for entry in manifest.entries)
@@ -24,6 +26,44 @@ def preview(manifest: Manifest) -> str:
     absent = [entry.path for entry in manifest.entries if not entry.is_present]
     lines.append(f"on disk: {len(manifest.entries) - len(absent)} present, {len(absent)} absent")
     return "\n".join([*lines, *([listing(absent)] if absent else [])])
+
+
+def _rejections(rejected: Sequence[Rejection]) -> Iterator[str]:
+    for error, count in Counter(video.error for video in rejected).items():
+        first = next(video for video in rejected if video.error == error)
+        others = "" if count == 1 else f", and {count - 1} more"
+        yield f"  {error} {count}: {shown_name(first.video_id)} ({shown_name(first.message)}){others}"
+
+
+def warnings(manifest: Manifest) -> list[str]:
+    """What the user should know before a long job starts, a line each.
+
+    The reader's notes, splits without a training or a test part, and attributes with one label in all training videos.
+    """
+    lines = list(manifest.notes)
+    for number in range(manifest.splits):
+        name = f"split {number + 1} of {manifest.dataset}"
+        parts = Counter(entry.splits[number] for entry in manifest.entries)
+        lines += [f"{name} has no {part} videos" for part in ("train", "test") if manifest.entries and not parts[part]]
+        constant = _constant_attributes(manifest, number)
+        if constant:
+            listed = ", ".join(constant[:_NAMED]) + (f" and {len(constant) - _NAMED} more" if constant[_NAMED:] else "")
+            lines.append(f"{name}: nothing can be learned of attributes with one label in all train videos: {listed}")
+    return lines
+
+
+def _constant_attributes(manifest: Manifest, number: int) -> list[str]:
+    """Attributes with one label in the training part of a split, each with that label."""
+    trained = [entry.privacy for entry in manifest.entries if entry.splits[number] == "train"]
+    if not trained:
+        return []
+    labels = np.frombuffer(b"".join(trained), np.uint8).reshape(len(trained), -1)
+    lowest, highest = labels.min(0), labels.max(0)
+    return [
+        f"{shown_name(name)} ({low})"
+        for name, low, high in zip(manifest.attribute_names, lowest, highest, strict=True)
+        if low == high
+    ]
 
 
 def floors(privacy: Sequence[bytes]) -> tuple[float, float]:

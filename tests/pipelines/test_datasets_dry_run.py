@@ -60,8 +60,8 @@ def test_a_dry_run_of_a_csv_counts_its_rejections(tmp_path: Path, capsys: pytest
     ingest_command("csv", sources=Sources(manifest=tmp_path / "list.csv"), dry_run=True)
     assert capsys.readouterr().out.splitlines() == [
         "csv: 3 videos listed, 1 with labels (1 actions, 1 attributes)",
-        "  duplicate 1",
-        "  bad-label 1",
+        "  duplicate 1: a.mp4 (this file is already listed above)",
+        "  bad-label 1: b.mp4 (privacy labels must be 0 or 1, got face='3')",
         "split 1: 1 train, 0 test, 0 unused",
         "on disk: 0 present, 1 absent",
         "They are:",

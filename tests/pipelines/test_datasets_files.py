@@ -1,14 +1,21 @@
 """Annotation files found by name wherever they lie, and video files by what the annotations call them."""
 
+import os
+import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from published_files import write_hmdb51, write_pa_hmdb51
 
-from pipelines.data.datasets.files import Annotations, VideoFiles, read_json_object, read_lines, read_table
+from pipelines.data.annotation_files import read_json_object, read_lines
+from pipelines.data.datasets import load_manifest
+from pipelines.data.datasets.files import Annotations, VideoFiles, read_table
 from pipelines.data.datasets.splits import random_split
-from pipelines.data.manifest import ManifestError
+from pipelines.data.listings import Listed, check_listed
+from pipelines.data.manifest import ManifestError, Sources
 
 COLUMNS = ("Tag", "Category")
 
@@ -96,7 +103,7 @@ def test_a_table_is_read_from_a_zip_without_unpacking(tmp_path: Path) -> None:
         ("Category,Tag\n", r"tags\.csv:1: expected columns Tag,Category, got 'Category,Tag'"),
         ("Tag,Category\ntree\n", r"tags\.csv:2: expected columns Tag,Category, got 'tree'"),
         ("Tag,Category\na,b,c\n", r"tags\.csv:2"),
-        ('Tag,Category\na,"b\n', r"tags\.csv:2: not CSV"),
+        ('Tag,Category\na,"b\n', r"tags\.csv:2: the row that begins here cannot be read as CSV"),
     ],
 )
 def test_another_table_is_refused_with_its_row(tmp_path: Path, content: str, words: str) -> None:
@@ -155,3 +162,88 @@ def test_a_random_split_depends_on_seed_and_ids_alone() -> None:
     assert random_split(ids[::-1], 0) == split
     assert random_split(ids, 1) != split
     assert [video for video in ids[:6] if split[video] == "train"] == ["v0"]  # for ever, on every machine
+
+
+@contextmanager
+def ordinary_user() -> Iterator[None]:
+    """Inside it, permissions count: the superuser may read everything."""
+    was_root = os.geteuid() == 0
+    if was_root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if was_root:
+            os.seteuid(0)
+
+
+@pytest.fixture
+def locked() -> Iterator[Path]:
+    """A data set of two videos, one of them in a folder that cannot be entered; everybody may read the others."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        write_hmdb51(folder / "lists", {"wave/a.avi": (1, 1, 1), "clap/b.avi": (2, 2, 2)})
+        for video in ("wave/a.avi", "clap/b.avi"):
+            write(folder / "videos" / video)
+        (folder / "videos" / "clap").chmod(0)
+        yield folder
+        (folder / "videos" / "clap").chmod(0o755)
+
+
+def test_a_folder_that_cannot_be_entered_is_named(locked: Path) -> None:
+    with ordinary_user():
+        manifest = load_manifest("hmdb51", Sources(locked / "videos", locked / "lists"))
+        with pytest.raises(
+            ManifestError, match=rf"{locked}/videos/clap cannot be entered \(Permission denied\): it may"
+        ):
+            Annotations(locked)
+    assert {entry.video_id: Path(entry.path).name for entry in manifest.entries} == {
+        "wave/a.avi": "a.avi",
+        "clap/b.avi": "b.avi",
+    }
+    assert manifest.notes == (
+        f"{locked}/videos/clap cannot be entered (Permission denied): the videos below it count as absent",
+    )
+    assert load_manifest("hmdb51", Sources(locked / "none", locked / "lists")).notes == ()
+
+
+def test_links_to_one_file_are_no_two_videos_and_links_to_nowhere_are_none(tmp_path: Path) -> None:
+    write(tmp_path / "wave" / "a.mp4")
+    (tmp_path / "wave" / "a.avi").symlink_to("a.mp4")
+    (tmp_path / "wave" / "a.mkv").symlink_to("gone.mkv")
+    (tmp_path / "wave" / "b.avi").symlink_to("gone.avi")
+    (tmp_path / "wave" / "b.mp4").symlink_to("b.mp4")
+    files = VideoFiles(tmp_path, parts=2)
+    assert Path(files.path("wave/a.avi")).samefile(tmp_path / "wave" / "a.mp4")
+    assert files.path("wave/b.avi") == f"{tmp_path}/wave/b.avi"
+
+
+def test_an_annotation_file_that_is_gone_or_no_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "classInd.txt").symlink_to("gone.txt")
+    with pytest.raises(ManifestError, match=r"classInd\.txt cannot be read as a list: .*No such file"):
+        list(read_lines(Annotations(tmp_path).file("classInd.txt")))
+    write(tmp_path / "other" / "classInd.txt")
+    with pytest.raises(ManifestError, match=r"classInd\.txt cannot be read as an annotation file: .*No such file"):
+        Annotations(tmp_path).file("classInd.txt")
+
+
+@pytest.mark.parametrize("suffix", ["ts", "M2TS", "mpg", "flv", "wmv", "3gp", "ogv", "m4v", "ivf", "nut", "h264"])
+def test_videos_are_found_in_every_container_that_is_read(tmp_path: Path, suffix: str) -> None:
+    path = write(tmp_path / "wave" / f"a.{suffix}")
+    write(tmp_path / "wave" / "a.gif")  # a preview beside it is no second video
+    write(tmp_path / "wave" / "a.jpg")
+    assert VideoFiles(tmp_path, parts=2).path("wave/a.avi") == str(path)
+
+
+def test_names_that_are_not_utf8_are_found_and_opened_as_they_are(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    write(folder / "wave" / "a.avi")
+    path = VideoFiles(folder, parts=2).path("wave/a.avi")
+    assert os.path.isfile(path)
+    row = Listed("wave/a.avi", path, "wave", (1,), "train")
+    assert check_listed("x", ("face",), [row]).entries[0].is_present
+    write(folder / "wave" / "a.mp4")
+    with pytest.raises(ManifestError) as caught:
+        VideoFiles(folder, parts=2).path("wave/a.avi")
+    assert rf"{tmp_path}/caf\xe9/wave/a.avi" in str(caught.value)

@@ -187,7 +187,7 @@ HMDB51_FAULTS: list[tuple[Callable[[Path], object], str]] = [
         lambda f: (f / "vp/hmdb51_privacy_attribute_label.pickle").write_bytes(
             pickle.dumps({"wave/x1.mp4": np.zeros((1, 5), int), "clap/a.mp4": [[0, 1], [1]]})
         ),
-        r"label\.pickle, clap/a\.mp4: expected an array of 1 x 5 integers, got \[\[0, 1\], \[1\]\]",
+        r"label\.pickle cannot be read as privacy labels: it holds the instruction EMPTY_LIST",
     ),
     (
         lambda f: (f / "splits/juggle_test_split2.txt").write_text("a.avi 1 \n"),

@@ -20,6 +20,7 @@ from shard_fixtures import write_tiny_dataset
 
 from pipelines.commands import LaunchOptions, ingested_folder, tracking_uri
 from pipelines.data.datasets import load_manifest
+from pipelines.data.datasets.files import VideoFiles
 from pipelines.data.index import VideoIndex
 from pipelines.data.ingest import ingest
 from pipelines.data.manifest import Manifest, Sources
@@ -59,6 +60,17 @@ def write_videos(folder: Path) -> None:
 
 def manifest_of(folder: Path) -> Manifest:
     return load_manifest("csv", Sources(manifest=folder / "list.csv"))
+
+
+def test_videos_of_published_data_sets_are_found_in_a_bucket(bucket: str, tmp_path: Path) -> None:
+    for name in ("deep/wave/(a)#1.mp4", "clap/a.avi", "clap/notes.txt", "list.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"not opened here")
+    files = VideoFiles(upload(tmp_path, f"{bucket}/published"), parts=2)
+    assert files.path("wave/(a)#1.avi") == f"{bucket}/published/deep/wave/(a)#1.mp4"
+    assert files.path("clap/a.avi") == f"{bucket}/published/clap/a.avi"
+    assert files.path("clap/notes.avi") == f"{bucket}/published/clap/notes.avi"
+    assert VideoFiles(location(f"{bucket}/none"), parts=2).path("clap/a.avi") == f"{bucket}/none/clap/a.avi"
 
 
 def stored(folder: Path) -> list[tuple[Any, ...]]:

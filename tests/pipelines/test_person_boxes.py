@@ -94,13 +94,24 @@ def test_other_boxes_are_ingested_anew_and_are_another_data_set(raw: Path, tmp_p
         ("{", r"not a line of person boxes \(JSONDecodeError.*expected \{\"video\": ..., \"boxes\""),
         ('{"video": "b.mp4"}', r"not a line of person boxes \(KeyError\('boxes'\)\)"),
         ("[]", r"not a line of person boxes \(TypeError"),
-        (line("b.mp4", 3), r"not a line of person boxes \(TypeError"),
+        (line("b.mp4", 3), r"boxes is 3; expected"),
+        (line("b.mp4", {}), r"boxes is \{\}; expected"),
+        (line("b.mp4", [[], ""]), r"frame 1 is ''; expected"),
+        (line("b.mp4", [[[False, 0, 1, True]]]), r"frame 0 has the box \[False, 0, 1, True\]"),
+        ('{"video": "b.mp4", "video": "c.mp4", "boxes": []}', r"not a line of person boxes .*'video' is there twice"),
+        ("[" * 100_000, r"not a line of person boxes \(RecursionError"),
+        ('{"video": "b.mp4", "boxes": [[[0, 0, 1e999, 1]]]}', r"frame 0 has the box \[0, 0, inf, 1\]"),
+        ('{"video": "b.mp4", "boxes": [[[0, 0, ' + "9" * 5000 + ", 1]]]}", r"not a line of person boxes \(ValueError"),
+        ('{"video": "b\\ud800.mp4", "boxes": []}', r"not a line of person boxes \(UnicodeEncodeError"),
         (line("b.mp4", [[], [[0, 0, 1]]]), r"frame 1 has the box \[0, 0, 1\]; expected"),
         (line("b.mp4", [[[0, 0, 64, 48]]]), r"frame 0 has the box \[0, 0, 64, 48\]; expected .* fractions"),
         (line("b.mp4", [[[0.5, 0, 0.25, 1]]]), r"frame 0 has the box \[0.5, 0, 0.25, 1\]"),
-        (line("b.mp4", [[[0, 0, "1", 1]]]), r"not a line of person boxes \(TypeError"),
+        (line("b.mp4", [[[0, 0, "1", 1]]]), r"frame 0 has the box \[0, 0, '1', 1\]"),
         (line("b.mp4", [["abcd"]]), r"frame 0 has the box 'abcd'"),
-        ('{"video": "b.mp4", "boxes": [[[0, 0, NaN, 1]]]}', r"frame 0 has the box \[0, 0, nan, 1\]"),
+        (
+            '{"video": "b.mp4", "boxes": [[[0, 0, NaN, 1]]]}',
+            r"not a line of person boxes .*NaN is not a number",
+        ),
         (line(7, [[]]), r"video is 7"),  # type: ignore[arg-type]
     ],
 )
@@ -195,6 +206,7 @@ def test_the_command_line_tells_of_detectors_and_their_weights(raw: Path, tmp_pa
     done = subprocess.run([sys.executable, "jobs/ingest.py", "--help"], cwd=ROOT, capture_output=True, text=True)
     assert "--detector {none,hog,torchvision}" in done.stdout
     assert "--boxes" in done.stdout
+    assert "A path may name any file that you can read" in " ".join(done.stdout.replace("│", " ").split())
 
 
 @pytest.fixture(scope="module")

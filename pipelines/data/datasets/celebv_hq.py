@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.data.datasets.files import Annotations, VideoFiles, read_json_object
+from pipelines.data.annotation_files import brief, read_json_object
+from pipelines.data.datasets.files import Annotations, VideoFiles
 from pipelines.data.datasets.splits import random_split
-from pipelines.data.manifest import Manifest, ManifestError, Sources, VideoEntry
+from pipelines.data.manifest import Manifest, ManifestError, Sources, VideoEntry, shown_name
 
 INFO_FILE = "celebvhq_info.json"
 ATTRIBUTE_NAMES = ("young", "pointy_nose", "male", "rosy_cheeks", "brown_hair")
@@ -28,7 +29,7 @@ def load(sources: Sources) -> Manifest:
         for clip, expression, privacy in clips
     )
     actions = tuple(sorted({entry.actions[0] for entry in entries}))
-    return Manifest("celebv-hq", actions, ATTRIBUTE_NAMES, entries)
+    return Manifest("celebv-hq", actions, ATTRIBUTE_NAMES, entries, notes=files.notes)
 
 
 def _read_clips(path: Path) -> Iterator[tuple[str, str, bytes]]:
@@ -36,29 +37,33 @@ def _read_clips(path: Path) -> Iterator[tuple[str, str, bytes]]:
     info = read_json_object(path)
     try:
         mapping = [str(name) for name in info["meta_info"]["appearance_mapping"]]
-        clips: Mapping[str, Any] = dict(info["clips"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ManifestError(f"{path}: expected meta_info.appearance_mapping and clips ({error!r})") from error
+        clips: Mapping[str, Any] = info["clips"]
+        if not isinstance(clips, dict):
+            raise TypeError(f"clips is {brief(clips)}")
+    except (KeyError, TypeError) as error:
+        raise ManifestError(f"{path}: expected meta_info.appearance_mapping and clips ({brief(error)})") from error
     columns = [_column(path, mapping, name) for name in ATTRIBUTE_NAMES]
     for clip, record in clips.items():
-        place = f"{path}, {clip}"
+        place = shown_name(f"{path}, {clip}")
         try:
             attributes = record["attributes"]
             appearance, emotion = attributes["appearance"], attributes["emotion"]
             expression = _longest(emotion["labels"]) if emotion["sep_flag"] else emotion["labels"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise ManifestError(f"{place}: no attributes.appearance or attributes.emotion ({error!r})") from error
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ManifestError(f"{place}: no attributes.appearance or attributes.emotion ({brief(error)})") from error
         if not isinstance(appearance, list) or [value in (0, 1) for value in appearance] != [True] * len(mapping):
-            raise ManifestError(f"{place}: appearance must be 0 or 1 for each of {len(mapping)}, got {appearance}")
+            raise ManifestError(
+                f"{place}: appearance must be 0 or 1 for each of {len(mapping)}, got {brief(appearance)}"
+            )
         if not isinstance(expression, str) or not expression:
-            raise ManifestError(f"{place}: expected the name of an expression, got {expression!r}")
+            raise ManifestError(f"{place}: expected the name of an expression, got {brief(expression)}")
         yield clip, expression, bytes(int(appearance[column]) for column in columns)
 
 
 def _column(path: Path, mapping: Sequence[str], attribute: str) -> int:
     found = [column for column, name in enumerate(mapping) if _plain(name) == _plain(attribute)]
     if len(found) != 1:
-        raise ManifestError(f"{path}: appearance_mapping must hold {attribute} once, it holds {', '.join(mapping)}")
+        raise ManifestError(f"{path}: appearance_mapping must hold {attribute} once, it holds {brief(mapping)}")
     return found[0]
 
 

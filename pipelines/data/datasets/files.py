@@ -1,35 +1,49 @@
 """Published annotation files by name, wherever they lie, and video files by what the annotations call them."""
 
-import csv
 import filecmp
-import io
-import json
 import os
 import zipfile
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from pipelines.data.manifest import ManifestError
-from stprivacy.storage import is_remote
+from pipelines.data.annotation_files import (
+    LARGEST_BYTES,
+    brief,
+    decoded,
+    faults_named,
+    read_bounded,
+    read_csv_rows,
+)
+from pipelines.data.manifest import ManifestError, shown_name
+from stprivacy.storage import filesystem, is_remote
 
-VIDEO_SUFFIXES = (".avi", ".mp4", ".mkv", ".mov", ".webm")
+# Files that may hold a listed video, by the name alone. Not .gif: such a file beside a video is its preview.
+VIDEO_SUFFIXES = (
+    *(".avi", ".mp4", ".mkv", ".mov", ".webm", ".m4v", ".3gp", ".3g2", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts"),
+    *(".vob", ".flv", ".f4v", ".wmv", ".asf", ".ogv", ".ogg", ".divx", ".ivf", ".nut", ".mxf", ".dv", ".y4m", ".mjpeg"),
+    *(".h264", ".264", ".hevc", ".h265", ".265"),
+)
+_ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # those that can be read piece by piece
+_PIECE_BYTES = 1 << 20
 
 
 class Annotations:
     """The files below a folder, by name. Copies of one file are no trouble; different files of one name are."""
 
     def __init__(self, folder: Path) -> None:
-        """Look through the folder, links followed. Raises: ManifestError: there is none."""
+        """Look through the folder, links followed. Raises: ManifestError: there is none, or one cannot be entered."""
         if is_remote(folder):
             raise ManifestError(f"{folder}: copy the annotation files, which are small, to a local folder")
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise ManifestError(f"{folder} is no folder: --annotations must hold the published annotation files")
         self.folder = folder
         self._paths: dict[str, list[Path]] = defaultdict(list)
-        for path in _walk(folder):
-            self._paths[path.name].append(path)
+        locked: list[str] = []
+        for path in _walk(folder, locked):
+            self._paths[os.path.basename(path)].append(Path(path))
+        if locked:
+            raise ManifestError(f"{locked[0]}: it may hold annotation files; make it readable, or move it elsewhere")
 
     def __contains__(self, name: str) -> bool:
         return name in self._paths
@@ -60,22 +74,29 @@ class Annotations:
         if not paths:
             raise ManifestError(f"neither {self.folder} nor a folder below it holds a file named {name}")
         for other in paths[1:]:
-            if not filecmp.cmp(paths[0], other, shallow=False):
+            with faults_named(other, "an annotation file"):
+                is_copy = filecmp.cmp(paths[0], other, shallow=False)
+            if not is_copy:
                 raise ManifestError(f"{paths[0]} and {other} have one name and differ: leave one below --annotations")
         return paths[0]
 
 
 class VideoFiles:
-    """Video files below a folder, looked up by the last one or two parts of their path without suffix."""
+    """Video files below a folder, looked up by the last one or two parts of their path without suffix.
+
+    notes: a line for each folder that could not be entered, whose videos are taken for absent.
+    """
 
     def __init__(self, folder: Path, parts: int, ignore_case: bool = False) -> None:
         """Look through the folder, links followed; one that does not exist holds no files."""
         self._folder, self._ignore_case = folder, ignore_case
-        self._paths: dict[str, list[Path]] = defaultdict(list)
-        for path in _walk(folder):
-            stem, suffix = os.path.splitext(path.name)
+        self._paths: dict[str, list[str]] = defaultdict(list)
+        locked: list[str] = []
+        for path in _walk(folder, locked):
+            stem, suffix = os.path.splitext("/".join(path.rsplit("/", parts)[-parts:]))
             if suffix.lower() in VIDEO_SUFFIXES:
-                self._paths[self._key("/".join([*path.parts[-parts:-1], stem]))].append(path)
+                self._paths[self._key(stem)].append(path)
+        self.notes = tuple(f"{fault}: the videos below it count as absent" for fault in locked)
 
     def path(self, *names: str) -> str:
         """The file of any of these names (`action/stem`, or a stem alone), or else where the first one should lie.
@@ -83,43 +104,52 @@ class VideoFiles:
         Raises: ManifestError: there are several.
         """
         found = [path for name in names for path in self._paths.get(self._key(os.path.splitext(name)[0]), [])]
+        if len(found) > 1 and not is_remote(self._folder):
+            found = _different(found)
         if len(found) > 1:
-            raise ManifestError(f"{found[0]} and {found[1]} are both taken for {names[0]}: leave one below --videos")
-        return str(found[0] if found else self._folder / names[0])
+            one, other, name = map(shown_name, (*found[:2], names[0]))
+            raise ManifestError(f"{one} and {other} are both taken for {name}: leave one below --videos")
+        return found[0] if found else f"{self._folder}/{names[0]}"
 
     def _key(self, name: str) -> str:
         return name.casefold() if self._ignore_case else name
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """All files below a folder in order, links followed, each real folder once."""
+def _different(paths: list[str]) -> list[str]:
+    """The first name of each file; links that lead nowhere only if there is nothing else."""
+    files = {(state.st_dev, state.st_ino): path for path in reversed(paths) if (state := _state(path))}
+    return [path for path in paths if path in files.values()] or paths[:1]
+
+
+def _state(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except OSError:
+        return None
+
+
+def _walk(folder: Path, locked: list[str]) -> Iterator[str]:
+    """All files below a folder in order, links followed, each real folder once.
+
+    What cannot be entered is added to `locked`, a reason each.
+    """
     if is_remote(folder):
-        yield from sorted(path for path in folder.rglob("*") if path.is_file())
+        store, key = filesystem(folder)
+        # One listing; to ask of each object whether it is a file would be a request each.
+        yield from (store.unstrip_protocol(found) for found in sorted(store.find(key)))
         return
+
+    def note(error: OSError) -> None:
+        is_absent = isinstance(error, FileNotFoundError) and error.filename == str(folder)
+        if not is_absent:
+            locked.append(f"{shown_name(str(error.filename))} cannot be entered ({error.strerror})")
+
     seen: set[str] = set()
-    for root, folders, names in os.walk(folder, followlinks=True):
+    for root, folders, names in os.walk(folder, followlinks=True, onerror=note):
         folders[:] = [] if os.path.realpath(root) in seen else sorted(folders)
         if os.path.realpath(root) not in seen:
-            yield from (Path(root, name) for name in sorted(names))
+            yield from (os.path.join(root, name) for name in sorted(names))
         seen.add(os.path.realpath(root))
-
-
-def read_lines(path: Path) -> Iterator[tuple[str, str]]:
-    """The lines of a text file that are not blank, without blanks around them, each after its place `path:number`."""
-    for number, line in enumerate(_decoded(path, path.read_bytes()).splitlines(), start=1):
-        if line.strip():
-            yield f"{path}:{number}", line.strip()
-
-
-def read_json_object(path: Path) -> dict[str, Any]:
-    """A JSON file that holds an object. Raises: ManifestError: it does not."""
-    try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ManifestError(f"{path} is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ManifestError(f"{path} holds a {type(content).__name__}, not an object")
-    return content
 
 
 def read_table(annotations: Annotations, stem: str, columns: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
@@ -128,42 +158,42 @@ def read_table(annotations: Annotations, stem: str, columns: tuple[str, ...]) ->
     Raises: ManifestError: neither is there, both are and differ, or a row has other columns than asked for.
     """
     label, content = _csv_content(annotations, stem)
-    reader = csv.reader(io.StringIO(content, newline=""), strict=True)
-    try:
-        for number, row in enumerate(reader, start=1):
-            if (number == 1 and tuple(row) != columns) or len(row) not in (0, len(columns)):
-                raise ManifestError(f"{label}:{number}: expected columns {','.join(columns)}, got {','.join(row)!r}")
-            if number > 1 and row:
-                yield f"{label}:{number}", row
-    except csv.Error as error:
-        raise ManifestError(f"{label}:{reader.line_num}: not CSV: {error}") from error
+    for number, (line, row) in enumerate(read_csv_rows(label, decoded(label, content)), start=1):
+        if (number == 1 and tuple(row) != columns) or len(row) not in (0, len(columns)):
+            raise ManifestError(f"{label}:{line}: expected columns {','.join(columns)}, got {brief(','.join(row))}")
+        if number > 1 and row:
+            yield f"{label}:{line}", row
 
 
-def _csv_content(annotations: Annotations, stem: str) -> tuple[str, str]:
+def _csv_content(annotations: Annotations, stem: str) -> tuple[str, bytes]:
     found: list[tuple[str, bytes]] = []
     if f"{stem}.csv" in annotations or f"{stem}.zip" not in annotations:
         path = annotations.file(f"{stem}.csv")
-        found.append((str(path), path.read_bytes()))
+        found.append((str(path), read_bounded(path, "a table")))
     if f"{stem}.zip" in annotations:
-        found.append(_unzipped(annotations.file(f"{stem}.zip"), f"{stem}.csv"))
+        found.append(unzipped(annotations.file(f"{stem}.zip"), f"{stem}.csv"))
     if found[0][1] != found[-1][1]:
         raise ManifestError(f"{found[0][0]} and {found[1][0]} differ: leave one below --annotations")
-    return found[0][0], _decoded(Path(found[0][0]), found[0][1])
+    return found[0]
 
 
-def _unzipped(path: Path, name: str) -> tuple[str, bytes]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [member for member in archive.namelist() if member.rpartition("/")[2] == name]
-            if len(members) != 1:
-                raise ManifestError(f"{path} holds {len(members)} files named {name}, not one")
-            return f"{path}/{members[0]}", archive.read(members[0])
-    except (zipfile.BadZipFile, OSError) as error:
-        raise ManifestError(f"{path} cannot be read as a zip file: {error}") from error
+def unzipped(path: Path, name: str, limit: int = LARGEST_BYTES) -> tuple[str, bytes]:
+    """Place and content of the one file of this name in a zip, in whatever folder.
 
-
-def _decoded(path: Path, content: bytes) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{path} is not text in UTF-8: {error}") from error
+    Raises: ManifestError: it cannot be read, holds none or several of the name, or one of more than `limit` bytes.
+    """
+    remedy = f"unpack it, and leave {name} in its place"
+    with faults_named(path, "a zip file"), zipfile.ZipFile(path) as archive:
+        members = [member for member in archive.infolist() if member.filename.rpartition("/")[2] == name]
+        if len(members) != 1:
+            raise ManifestError(f"{path} holds {len(members)} files named {name}, not one")
+        label = f"{path}/{shown_name(members[0].filename)}"
+        if members[0].flag_bits & 1:
+            raise ManifestError(f"{label} is encrypted: {remedy}")
+        if members[0].compress_type not in _ZIP_METHODS:
+            raise ManifestError(f"{label} is compressed by a method that is not read here: {remedy}")
+        if members[0].file_size > limit:
+            raise ManifestError(f"{label} unpacks to more than {limit >> 20} MiB, the limit for a table")
+        # Piece by piece: if the archive says too little of the size, no more than one is unpacked.
+        with archive.open(members[0]) as file:
+            return label, b"".join(iter(lambda: file.read(_PIECE_BYTES), b""))

@@ -26,7 +26,7 @@ def load(sources: Sources) -> Manifest:
     files = VideoFiles(folder, parts=2)
     entries = labelled_entries(splits[0], files, labels, splits)
     actions = tuple(sorted({entry.actions[0] for entry in entries}))
-    return Manifest("hmdb51", actions, VP_LABEL_ORDER, entries)
+    return Manifest("hmdb51", actions, VP_LABEL_ORDER, entries, notes=files.notes)
 
 
 def _read_split(annotations: Annotations, number: int) -> dict[str, str]:

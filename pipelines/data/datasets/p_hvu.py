@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 
+from pipelines.data.annotation_files import brief
 from pipelines.data.datasets.files import Annotations, VideoFiles, read_table
-from pipelines.data.manifest import Manifest, ManifestError, Sources, VideoEntry
+from pipelines.data.manifest import Manifest, ManifestError, Rejection, Sources, VideoEntry, shown_name
 
 CATEGORIES = "HVU_Tags_Categories_V1.0"
 LISTS = {"train": "HVU_Train_V1.0", "test": "HVU_Val_V1.0"}
@@ -22,7 +23,8 @@ def load(sources: Sources) -> Manifest:
 
     A clip's file is named as the two public crawlers do: <youtube_id>_<start>_<end>.mp4 (or another video suffix)
     with six digits each, in tenths of a second (MMAction2's) or in whole seconds (ActivityNet's). A file that is named
-    <youtube_id> alone is not taken: it does not say which seconds it shows, and one id can have several rows.
+    <youtube_id> alone is not taken: it does not say which seconds it shows, and one id can have several rows. A clip
+    that is listed again, in whichever part, is rejected as a duplicate.
     Raises: ManifestError: a file is missing or malformed, a row has an unknown tag.
     """
     folder, annotation_folder = sources.folders("p-hvu")
@@ -31,20 +33,23 @@ def load(sources: Sources) -> Manifest:
     actions = tuple(tag for tag, kind in kinds.items() if kind == "action")
     private = {tag: column for column, tag in enumerate(t for kind in PRIVATE for t, k in kinds.items() if k == kind)}
     files = VideoFiles(folder, parts=1)
-    entries = tuple(
-        VideoEntry(
-            video_id,
-            files.path(video_id + ".mp4", in_seconds + ".mp4"),
-            tuple(tag for tag in tags if kinds[tag] == "action"),
-            _multi_hot(tags, private),
-            (part,),
-        )
-        for part, stem in LISTS.items()
-        if part == "test" or f"{stem}.csv" in annotations or f"{stem}.zip" in annotations
-        for video_id, in_seconds, tags in _read_list(annotations, stem, kinds)
-    )
+    entries: dict[str, VideoEntry] = {}
+    rejected: list[Rejection] = []
+    for part, stem in LISTS.items():
+        if part == "train" and f"{stem}.csv" not in annotations and f"{stem}.zip" not in annotations:
+            continue
+        for video_id, in_seconds, tags in _read_list(annotations, stem, kinds):
+            path = files.path(video_id + ".mp4", in_seconds + ".mp4")
+            if video_id in entries:
+                message = f"this clip is already listed above, as {entries[video_id].splits[0]}"
+                rejected.append(Rejection(video_id, path, "duplicate", message))
+                continue
+            own = tuple(tag for tag in tags if kinds[tag] == "action")
+            entries[video_id] = VideoEntry(video_id, path, own, _multi_hot(tags, private), (part,))
     names = tuple(f"{kinds[tag]}_{tag}" for tag in private)
-    return Manifest("p-hvu", actions, names, entries, multi_label=True)
+    return Manifest(
+        "p-hvu", actions, names, tuple(entries.values()), tuple(rejected), multi_label=True, notes=files.notes
+    )
 
 
 def _read_categories(annotations: Annotations) -> dict[str, str]:
@@ -54,7 +59,7 @@ def _read_categories(annotations: Annotations) -> dict[str, str]:
         if tag in kinds:
             raise ManifestError(f"{place}: the tag {tag} is already listed as {kinds[tag]}")
         if kind not in KINDS:
-            raise ManifestError(f"{place}: the category of {tag} must be one of {', '.join(KINDS)}, got {kind!r}")
+            raise ManifestError(f"{place}: the category of {tag} must be one of {', '.join(KINDS)}, got {brief(kind)}")
         kinds[tag] = kind
     for kind in ("action", *PRIVATE):
         if kind not in kinds.values():
@@ -70,11 +75,11 @@ def _read_list(
         tags = dict.fromkeys(joined.split("|"))
         unknown = [tag for tag in tags if tag not in kinds]
         if unknown:
-            raise ManifestError(f"{place}: the tags {', '.join(unknown)} are not in {CATEGORIES}")
+            raise ManifestError(f"{place}: the tags {shown_name(', '.join(unknown))[:200]} are not in {CATEGORIES}")
         try:
             names = [f"{youtube_id}_{int(n * float(start)):06d}_{int(n * float(end)):06d}" for n in (10, 1)]
         except (ValueError, OverflowError) as error:
-            raise ManifestError(f"{place}: times must be seconds, got {start!r} and {end!r}") from error
+            raise ManifestError(f"{place}: times must be seconds, got {brief(start)} and {brief(end)}") from error
         if {"action", *PRIVATE} <= {kinds[tag] for tag in tags}:
             yield names[0], names[1], tags
 

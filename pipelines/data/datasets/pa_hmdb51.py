@@ -4,15 +4,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.data.datasets.files import Annotations, VideoFiles, read_json_object
+from pipelines.data.annotation_files import brief, read_json_object
+from pipelines.data.datasets.files import Annotations, VideoFiles
 from pipelines.data.datasets.splits import random_split
-from pipelines.data.manifest import VP_LABEL_ORDER, Manifest, ManifestError, Sources, VideoEntry
+from pipelines.data.manifest import VP_LABEL_ORDER, Manifest, ManifestError, Sources, VideoEntry, shown_name
 
 FOLDER = "PrivacyAttributes"
 # The values that the annotation allows run from 0 (nothing to be seen) to these.
 HIGHEST = {"skin_color": 4, "face": 2, "gender": 3, "nudity": 2, "relationship": 1}
 # An attribute shows from this value on.
 SHOWS_FROM = {"skin_color": 1, "face": 2, "gender": 1, "nudity": 1, "relationship": 1}
+
+# An interval that ends later is an error: labels are unrolled frame by frame, and HMDB51's longest video has 1,062.
+MOST_FRAMES = 10_000
 
 # Of one attribute: first and last frame, both counted, and the values seen in them.
 Interval = tuple[int, int, frozenset[int]]
@@ -41,7 +45,7 @@ def load(sources: Sources) -> Manifest:
         for video_id, annotation in annotated.items()
     )
     actions = tuple(sorted({entry.actions[0] for entry in entries}))
-    return Manifest("pa-hmdb51", actions, VP_LABEL_ORDER, entries)
+    return Manifest("pa-hmdb51", actions, VP_LABEL_ORDER, entries, notes=files.notes)
 
 
 def _entry(video_id: str, path: str, annotation: Annotation, part: str) -> VideoEntry:
@@ -65,7 +69,7 @@ def read_annotations(folder: Path) -> Iterator[tuple[str, Annotation]]:
     """`action/NAME.avi` and its intervals by attribute, actions sorted; files are named after their action."""
     for path in Annotations(folder).inside(FOLDER, ".json"):
         for name, record in read_json_object(path).items():
-            place = f"{path}, {name}"
+            place = shown_name(f"{path}, {name}")
             given = record if isinstance(record, dict) else {}
             missing = [key for key in VP_LABEL_ORDER if not isinstance(given.get(key), list) or not given[key]]
             if missing:
@@ -81,11 +85,13 @@ def _interval(item: Any, attribute: str, place: str) -> Interval:
     try:
         first, last, value = item
         values = frozenset(value if isinstance(value, list) else [value])
-        sound = first >= 0 and len(range(first, last + 1)) > 0 and values and values <= set(range(highest + 1))
+        frames_are_numbered = type(first) is int and type(last) is int and 0 <= first <= last < MOST_FRAMES
+        sound = frames_are_numbered and values and values <= set(range(highest + 1))
     except (TypeError, ValueError):
         sound = False
     if not sound:
         raise ManifestError(
-            f"{place}: {attribute} must be [first frame, last frame, value or values in 0..{highest}], got {item}"
+            f"{place}: {attribute} must be [first frame, last frame (below {MOST_FRAMES}), value or values in "
+            f"0..{highest}], got {brief(item)}"
         )
     return first, last, values

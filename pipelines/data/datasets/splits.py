@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipelines.data.datasets.files import read_lines
+from pipelines.data.annotation_files import brief, read_lines
 from pipelines.data.manifest import ManifestError
 
 TRAIN_SHARE = 0.6
@@ -26,7 +26,7 @@ def read_split(files: Sequence[Path], number: int) -> Iterator[tuple[str, str, s
         for place, line in read_lines(file):
             name, _, code = line.rpartition(" ")
             if not name or code not in _SPLIT_OF_CODE:
-                raise ManifestError(f"{place}: expected `NAME 0`, `NAME 1` or `NAME 2`, got {line!r}")
+                raise ManifestError(f"{place}: expected `NAME 0`, `NAME 1` or `NAME 2`, got {brief(line)}")
             yield place, file.name.removesuffix(split_file_end(number)), name.rstrip(), _SPLIT_OF_CODE[code]
 
 

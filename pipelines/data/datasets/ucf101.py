@@ -1,6 +1,7 @@
 """UCF101 with the privacy labels of VP-UCF101: 101 actions, three official splits."""
 
-from pipelines.data.datasets.files import Annotations, VideoFiles, read_lines
+from pipelines.data.annotation_files import brief, read_lines
+from pipelines.data.datasets.files import Annotations, VideoFiles
 from pipelines.data.datasets.vp import VPLabels, labelled_entries
 from pipelines.data.manifest import VP_LABEL_ORDER, Manifest, ManifestError, Sources
 
@@ -28,7 +29,7 @@ def load(sources: Sources) -> Manifest:
     labels = VPLabels(annotations.file(LABELS_FILE), sources.label_order, ignore_case=True)
     files = VideoFiles(folder, parts=2, ignore_case=True)
     entries = labelled_entries(video_ids, files, labels, splits)
-    return Manifest("ucf101", tuple(index), VP_LABEL_ORDER, entries)
+    return Manifest("ucf101", tuple(index), VP_LABEL_ORDER, entries, notes=files.notes)
 
 
 def _read_index(annotations: Annotations) -> dict[str, str]:
@@ -37,7 +38,7 @@ def _read_index(annotations: Annotations) -> dict[str, str]:
     for place, line in read_lines(annotations.file(INDEX_FILE)):
         number, _, action = line.partition(" ")
         if number != str(len(index) + 1) or not action or action in index:
-            raise ManifestError(f"{place}: expected `{len(index) + 1} NewAction`, got {line!r}")
+            raise ManifestError(f"{place}: expected `{len(index) + 1} NewAction`, got {brief(line)}")
         index[action] = number
     return index
 
@@ -50,11 +51,13 @@ def _read_split(annotations: Annotations, number: int, index: dict[str, str]) ->
             video_id, _, label = line.partition(" ")
             action, _, name = video_id.partition("/")
             if not name:
-                raise ManifestError(f"{place}: expected `Action/NAME.avi` and in train lists a label, got {line!r}")
+                raise ManifestError(
+                    f"{place}: expected `Action/NAME.avi` and in train lists a label, got {brief(line)}"
+                )
             if action not in index:
                 raise ManifestError(f"{place}: {action} is none of the {len(index)} actions in {INDEX_FILE}")
             if label.strip() not in ({index[action]} if part == "train" else {index[action], ""}):
-                raise ManifestError(f"{place}: expected label {index[action]} ({action}), got {label.strip()!r}")
+                raise ManifestError(f"{place}: expected label {index[action]} ({action}), got {brief(label.strip())}")
             if video_id in split:
                 raise ManifestError(f"{place}: {video_id} is already listed as {split[video_id]}")
             split[video_id] = part

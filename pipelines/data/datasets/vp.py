@@ -1,51 +1,34 @@
 """The privacy labels of VP-HMDB51 and VP-UCF101: a pickle, read without running it."""
 
-import pickle
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.data.annotation_files import brief, faults_named, read_bounded
 from pipelines.data.datasets.files import VideoFiles
-from pipelines.data.manifest import VP_LABEL_ORDER, ManifestError, VideoEntry
+from pipelines.data.datasets.label_pickle import read_label_pickle
+from pipelines.data.manifest import VP_LABEL_ORDER, ManifestError, VideoEntry, shown_name
 
-_ARRAY_GLOBALS = {
-    ("_codecs", "encode"),
-    ("numpy", "dtype"),
-    ("numpy", "ndarray"),
-    *(
-        (f"numpy.{core}.{module}", name)
-        for core in ("core", "_core")
-        for module, name in (("multiarray", "_reconstruct"), ("multiarray", "scalar"), ("numeric", "_frombuffer"))
-    ),
-}
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ARRAY_GLOBALS:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, and only numpy arrays are allowed")
-        return super().find_class(module, name)
+# The largest published file has 1.5 MB.
+_LARGEST_BYTES = 8 << 20
+_KIND = "privacy labels"
 
 
 def load_label_pickle(path: Path, attributes: int) -> Mapping[str, NDArray[np.int64]]:
     """Published privacy labels: a pickled dict from `action/NAME.mp4` to an integer array (1, attributes).
 
-    Nothing but dicts, strings and numpy arrays is unpickled: a pickle can otherwise run any program.
+    Nothing but dicts, strings and arrays of integers is read: a pickle can otherwise run any program.
     Raises: ManifestError: missing, not such a pickle, it asks for anything else, or a video has other attributes.
     """
-    try:
-        with path.open("rb") as file:
-            labels = _ArrayUnpickler(file).load()
-    except (OSError, pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, ImportError) as error:
-        raise ManifestError(f"{path} cannot be read as privacy labels: {error}") from error
-    if not isinstance(labels, dict) or not all(isinstance(key, str) for key in labels):
-        raise ManifestError(f"{path} holds a {type(labels).__name__}, not a dict of privacy labels by video name")
+    content = read_bounded(path, _KIND, _LARGEST_BYTES)
+    with faults_named(path, _KIND):
+        labels = read_label_pickle(content)
     for key, label in labels.items():
-        if not isinstance(label, np.ndarray) or label.shape != (1, attributes) or label.dtype.kind not in "bui":
-            raise ManifestError(f"{path}, {key}: expected an array of 1 x {attributes} integers, got {label!r}")
+        if label.shape != (1, attributes):
+            place = f"{path}, {shown_name(key)}"
+            raise ManifestError(f"{place}: expected an array of 1 x {attributes} integers, got {brief(label)}")
     return labels
 
 
@@ -63,9 +46,9 @@ class VPLabels:
         for key, label in load_label_pickle(path, len(columns)).items():
             values = label[0].tolist()
             if not all(value in (0, 1) for value in values):
-                raise ManifestError(f"{path}, {key}: labels must be 0 or 1, got {values}")
+                raise ManifestError(f"{path}, {shown_name(key)}: labels must be 0 or 1, got {values}")
             if self._key(key) in self._labels:
-                raise ManifestError(f"{path}, {key}: another key differs from it in case only")
+                raise ManifestError(f"{path}, {shown_name(key)}: another key differs from it in case only")
             self._labels[self._key(key)] = bytes(int(values[column]) for column in own)
 
     def of(self, video_id: str) -> bytes:

@@ -8,7 +8,8 @@ from pipelines.data.datasets.synth.actions import ACTION_SETS
 from pipelines.data.datasets.synth.settings import ATTRIBUTE_NAMES
 from pipelines.data.datasets.synth.writer import BOXES_FILE, LABELS_FILE
 from pipelines.data.datasets.vp import load_label_pickle
-from pipelines.data.manifest import Listed, Manifest, ManifestError, Sources, check_listed
+from pipelines.data.listings import Listed, check_listed
+from pipelines.data.manifest import Manifest, ManifestError, Sources
 
 
 def load(sources: Sources) -> Manifest:
