@@ -7,7 +7,7 @@ from av.video.stream import VideoStream
 
 # Recorders of broadcasts join parts whose clocks differ: in these formats a leap of the stamps is no pause.
 BROADCAST_FORMATS = ("mpegts", "mpeg")
-RAW_FORMATS = ("h264", "hevc", "m4v", "mjpeg", "obu")  # a codec's stream alone: no stamps, at most a frame rate
+RAW_FORMATS = ("mpegvideo", "h264", "hevc", "m4v", "mjpeg", "obu")  # a codec's stream alone: at most it tells a rate
 CLOCK_RESET_SECONDS = Fraction(1, 2)  # a time stamp that falls back by as much starts a new count of time
 LONGEST_GAP_SECONDS, LONGEST_GAP_FRAMES = Fraction(1, 2), 5  # between frames of a broadcast: the larger of both
 ASSUMED_RATE = Fraction(25)  # as FFmpeg, where nothing is told
@@ -34,6 +34,7 @@ class Clock:
         self._stream_start = (stream.start_time or 0) * (stream.time_base or Fraction(0))
         # AVI numbers frames as they are decoded: libav's presentation times are then those of other frames.
         self._keeps_display_order = container_format != "avi"
+        self._has_stamps = container_format not in RAW_FORMATS  # but for some that libav makes up
         self._closes_gaps = container_format in BROADCAST_FORMATS
         self.longest_gap = max(LONGEST_GAP_SECONDS, LONGEST_GAP_FRAMES / self.rate if self.rate else Fraction(0))
         self._origin: Fraction | None = None
@@ -41,7 +42,7 @@ class Clock:
         self._last: Fraction | None = None
         self._last_step: Fraction | None = None
         self._last_duration = Fraction(0)
-        self.leaps = 0  # that were closed
+        self.closed_leaps = 0
         self.is_known = True  # False once a frame had neither a stamp nor a rate to be timed by
 
     def start_seconds(self, first: VideoFrame) -> Fraction:
@@ -67,12 +68,13 @@ class Clock:
             return Fraction(0)
         if self._last_duration > 0:
             return self._last + self._last_duration
-        return self._last + (self._last_step or self._step())
+        is_pause = self._last_step is not None and self._last_step > self.longest_gap
+        return self._last + (self._step() if is_pause or self._last_step is None else self._last_step)
 
     def _stamps(self, frame: VideoFrame) -> list[Fraction]:
         """A frame's times by the container's clock, the most credible first."""
         stamps = (frame.pts, frame.dts) if self._keeps_display_order else (frame.dts,)
-        time_base = frame.time_base
+        time_base = frame.time_base if self._has_stamps else None
         return [stamp * time_base for stamp in stamps if stamp is not None] if time_base else []
 
     def _after(self, last: Fraction, stamps: list[Fraction]) -> Fraction:
@@ -87,15 +89,19 @@ class Clock:
         if self._origin is None:
             self._origin = stamp - last - self._step()
         ahead = stamp - self._origin - last
-        if -CLOCK_RESET_SECONDS < ahead <= self.longest_gap:
+        if not self.leaps(ahead):
             return self._origin
         earlier = self._earlier_origin
         if earlier is not None and 0 < stamp - earlier - last <= self.longest_gap:
             self._origin, self._earlier_origin = earlier, self._origin
         elif ahead < 0 or self._closes_gaps:
-            self.leaps += 1
+            self.closed_leaps += 1
             self._origin, self._earlier_origin = stamp - last - self._step(), self._origin
         return self._origin
+
+    def leaps(self, seconds: Fraction) -> bool:
+        """Whether stamps that differ by as much are not just a frame or a few apart."""
+        return not -CLOCK_RESET_SECONDS < seconds <= self.longest_gap
 
     def _step(self) -> Fraction:
         step = 1 / self.rate if self.rate else self._last_step

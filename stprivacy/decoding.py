@@ -78,8 +78,10 @@ def open_container(location: str, limits: VideoLimits) -> InputContainer:
     Raises: VideoError: not-allowed-format, truncated or unreadable.
     """
     options = _OPEN_OPTIONS | {"max_pixels": str(limits.max_pixels)}
+    # By its content alone libav takes such a file for one picture.
+    known = "mjpeg" if location.lower().endswith((".mjpeg", ".mjpg")) else None
     try:
-        return av.open(location, "r", options=options, metadata_errors="replace")
+        return av.open(location, "r", format=known, options=options, metadata_errors="replace")
     except ArgumentError as error:
         raise VideoError(
             "not-allowed-format",

@@ -117,8 +117,8 @@ class Reading:
         if self._before_key and undecoded > 0:
             pictures = min(self._before_key, undecoded)
             notes.append(f"begins inside a group of pictures: its first {pictures} pictures cannot be decoded")
-        if self.clock.leaps:
-            notes.append(f"its clock leaps ({self.clock.leaps} x): what it leaps over is no pause here")
+        if self.clock.closed_leaps:
+            notes.append(f"its clock leaps ({self.clock.closed_leaps} x): what it leaps over is no pause here")
         if self._damaged:
             notes.append(f"{self._damaged} of its {self._packets} packets are damaged and were passed over")
         if self.format in RAW_FORMATS:

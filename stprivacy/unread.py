@@ -11,7 +11,8 @@ from av.video.stream import VideoStream
 
 from stprivacy.decoding import VideoLimits, open_container, packets_of
 
-SMALLEST_HOLE_BYTES = 4096  # less between two packets is tables and padding
+SMALLEST_HOLE_BYTES, SMALLEST_HOLE_FRACTION = 4096, 0.01  # of a file, both: less is tables, padding and indexes
+_NEAR_PACKETS = 8  # of a hole, within which the clock leaps: the packets at its edges may carry any stamp
 
 
 class Unread:
@@ -24,46 +25,59 @@ class Unread:
     def __init__(self, container: InputContainer, longest_gap_seconds: float, is_broadcast: bool) -> None:
         """The clock leaps where it advances by more than longest_gap_seconds; in a broadcast also where it falls so."""
         self._container, self._longest_gap, self._is_broadcast = container, longest_gap_seconds, is_broadcast
-        self._stretches: list[tuple[int, int]] = []  # from a byte of the file to another
+        self._smallest = max(SMALLEST_HOLE_BYTES, SMALLEST_HOLE_FRACTION * container.size)
+        self._stretches: list[tuple[int, int, int]] = []  # from a byte of the file to another, before a packet's number
+        self._leaps: list[int] = [0] if is_broadcast else []  # before packets of these numbers
+        self._packets = 0
         self._end: int | None = 0 if is_broadcast else None  # of the last packet
         self._last_at: float | None = None
-        self._leapt = is_broadcast
 
     def follow(self, packet: "Packet[VideoStream]") -> None:
         """Take note of the next packet of the video, in the order of the file."""
         stamp = packet.dts if packet.dts is not None else packet.pts
         if stamp is not None:
             now = float(stamp * packet.time_base)
-            self._leapt = self._leapt or (self._last_at is not None and self._leaps(now - self._last_at))
+            ahead = 0.0 if self._last_at is None else now - self._last_at
+            if ahead > self._longest_gap or (self._is_broadcast and ahead < -self._longest_gap):
+                self._leaps.append(self._packets)
             self._last_at = now
         if packet.pos is not None:
-            if self._leapt and self._end is not None:
-                self._stretches.append((self._end, packet.pos))
-            self._end, self._leapt = packet.pos, False
+            if self._end is not None and packet.pos - self._end >= self._smallest:
+                self._stretches.append((self._end, packet.pos, self._packets))
+            self._end = packet.pos
         if self._end is not None:
             self._end += packet.size
-
-    def _leaps(self, seconds: float) -> bool:
-        return seconds > self._longest_gap or (self._is_broadcast and seconds < -self._longest_gap)
+        self._packets += 1
 
     def exceeds(self, fraction: float, limits: VideoLimits) -> bool:
-        """Whether these stretches are more than a fraction of the file; packets of other streams in them are read."""
-        stretches, allowed = self._stretches, fraction * self._container.size
-        if self._is_broadcast and self._end is not None:
-            stretches = [*stretches, (self._end, self._container.size)]
-        stretches = [(begin, end) for begin, end in stretches if end - begin >= SMALLEST_HOLE_BYTES]
-        unread = sum(end - begin for begin, end in stretches)
-        if unread > allowed and len(self._container.streams) > 1:
-            unread -= _bytes_within(self._container.name, limits, stretches)
-        return unread > allowed
+        """Whether these stretches are more than a fraction of the file; what other streams have in them is read."""
+        size = self._container.size
+        holes = [
+            (begin, end)
+            for begin, end, number in self._stretches
+            if any(abs(number - leap) <= _NEAR_PACKETS for leap in self._leaps)
+        ]
+        if self._is_broadcast and self._end is not None and size - self._end >= self._smallest:
+            holes.append((self._end, size))
+        if _bytes(holes) > fraction * size and len(self._container.streams) > 1:
+            holes = self._without_packets(holes, limits)
+        return _bytes(holes) > fraction * size
+
+    def _without_packets(self, holes: list[tuple[int, int]], limits: VideoLimits) -> list[tuple[int, int]]:
+        """What remains of the holes between the packets of all streams."""
+        packets = [(packet.pos, packet.size) for packet in _packets(self._container.name, limits) if packet.pos]
+        remaining = []
+        for begin, end in holes:
+            for position, size in sorted(packets):
+                if begin <= position < end:
+                    remaining.append((begin, position))
+                    begin = position + size
+            remaining.append((begin, end))
+        return [(begin, end) for begin, end in remaining if end - begin >= self._smallest]
 
 
-def _bytes_within(location: str, limits: VideoLimits, stretches: list[tuple[int, int]]) -> int:
-    found = position = 0
-    for packet in _packets(location, limits):
-        position = position if packet.pos is None else packet.pos
-        found += packet.size if any(begin <= position < end for begin, end in stretches) else 0
-    return found
+def _bytes(stretches: list[tuple[int, int]]) -> int:
+    return sum(end - begin for begin, end in stretches)
 
 
 def latest_seconds(location: str, limits: VideoLimits) -> float:

@@ -1,5 +1,6 @@
 """Source videos with chosen times, codecs and shapes, and what a container tells of them."""
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import Colorspace
 from numpy.typing import NDArray
 
 QUIET = {
@@ -31,10 +33,10 @@ class Source:
     timescale: int = 90_000
 
 
-def write_source(path: Path, source: Source) -> Path:
+def write_source(path: Path, source: Source, container_format: str | None = None) -> Path:
     """A video whose frames brighten from 30 to 220 with their number, their upper left quarter green."""
     options = {"video_track_timescale": str(source.timescale)} if path.suffix == ".mp4" else {}
-    with av.open(str(path), "w", options=options) as container:
+    with av.open(str(path), "w", format=container_format, options=options) as container:
         stream = container.add_stream(
             source.codec, rate=source.rate, options={"threads": "1"} | QUIET.get(source.codec, {})
         )
@@ -51,6 +53,39 @@ def write_source(path: Path, source: Source) -> Path:
             frame.pts, frame.time_base = ticks, source.time_base
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+    return path
+
+
+def write_pictures(path: Path, pictures: Sequence[NDArray[np.uint8]], codec: str = "libx264", **tags: int) -> Path:
+    """A video of pictures [h w 3] RGB, 25 a second, without loss where H.264 is the codec.
+
+    Args:
+        tags: what the stream claims, such as colorspace=1; its samples are BT.709 from 720 lines on, else BT.601
+    """
+    height, width = pictures[0].shape[:2]
+    matrix = Colorspace.ITU709 if height >= 720 else Colorspace.ITU601
+    with av.open(str(path), "w") as container:
+        lossless = {"qp": "0"} if codec == "libx264" else {}
+        stream = container.add_stream(codec, rate=25, options={"threads": "1"} | lossless)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for name, value in tags.items():
+            setattr(stream.codec_context, name, value)
+        for number, image in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(image).reformat(format="yuv420p", dst_colorspace=matrix)
+            frame.colorspace, frame.color_range = tags.get("colorspace", 2), 0
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def turn(path: Path, matrix: tuple[int, int, int, int]) -> Path:
+    """Give an MP4's picture a display matrix of these a, b, c, d."""
+    content = bytearray(path.read_bytes())
+    at = content.index(b"tkhd") + 44
+    a, b, c, d = (number * 65536 for number in matrix)
+    content[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
     return path
 
 
@@ -99,10 +134,11 @@ def write_source_with_sound(
     delay_seconds: float = 0.0,
     start_frame: int = 0,
     lost_seconds: tuple[float, float] = (0.0, 0.0),
+    jitter_seconds: float = 0.0,
 ) -> Path:
     """Two seconds of video from frame start_frame of 25 a second on, and a tone that is on and off for 1/4 s each.
 
-    The packets of sound between lost_seconds are left out.
+    The packets of sound between lost_seconds are left out; every third one is stamped jitter_seconds too late.
     """
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=25, options={"threads": "1"})
@@ -114,7 +150,7 @@ def write_source_with_sound(
             container.mux(video.encode(image))
             block = av.AudioFrame.from_ndarray(_tone(number, rate, channels), "fltp", sound.layout.name)
             block.pts, block.sample_rate, block.time_base = number * (rate // 25), rate, Fraction(1, rate)
-            block.pts += round(delay_seconds * rate)
+            block.pts += round((delay_seconds + jitter_seconds * (number % 3 == 2)) * rate)
             if not lost_seconds[0] <= number / 25 < lost_seconds[1]:
                 container.mux(sound.encode(block))
         container.mux(video.encode())

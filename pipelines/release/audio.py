@@ -17,10 +17,14 @@ from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
+from stprivacy.clock import BROADCAST_FORMATS
 from stprivacy.decoding import VideoError, VideoLimits, flush_of, local_file, open_container, packets_of
+from stprivacy.joined import Heard, JoinedParts
 
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
-_JITTER_SECONDS = 0.04  # by which time stamps may disagree with the count of samples: containers round them
+_JITTER_SECONDS = 0.04  # by which time stamps may disagree with the count of samples: recorders are inexact
+_ROUNDING_SECONDS = 0.002  # containers round time stamps to 1 ms
+_SHORTEST_BLOCK_SECONDS = 0.01  # whose loss leaves a gap that can be told from jitter
 _SILENCE_SAMPLES = 1 << 16  # made at once
 
 
@@ -49,12 +53,10 @@ class AudioSource:
         """Write what is heard before `seconds` after the start of the video. Raises: VideoError: unreadable-audio."""
         if self._sound is None:
             return
-        end, jitter = round(seconds * self._sound.rate), _JITTER_SECONDS * self._sound.rate
+        end = round(seconds * self._sound.rate)
         while self._rest is not None and self._written < end:
             position, samples = self._rest
             ahead = position - self._written
-            if abs(ahead) <= jitter and self._written > 0:
-                ahead = 0
             if ahead > 0:
                 self._encode(np.zeros((len(samples), min(ahead, end - self._written, _SILENCE_SAMPLES)), np.float32))
                 continue
@@ -95,19 +97,24 @@ def _open_sound(location: str, start_seconds: Fraction, limits: VideoLimits) -> 
     if cast("AudioCodecContext | None", stream.codec_context) is None:
         container.close()
         raise VideoError("unreadable-audio", "its sound has a codec that is unknown here; without sound it may do")
-    return _Sound(container, stream, start_seconds)
+    is_broadcast = container.format.name in BROADCAST_FORMATS
+    parts = JoinedParts(location, start_seconds, limits) if is_broadcast else None
+    return _Sound(container, stream, start_seconds, parts)
 
 
 class _Sound:
     """The decoded samples of a stream with their places, in mono or stereo at a rate that AAC has."""
 
-    def __init__(self, container: InputContainer, stream: AudioStream, start_seconds: Fraction) -> None:
+    def __init__(
+        self, container: InputContainer, stream: AudioStream, start_seconds: Fraction, parts: JoinedParts | None
+    ) -> None:
         self.container = container
         self.layout = "mono" if stream.codec_context.channels == 1 else "stereo"
         self.rate = next((rate for rate in _AAC_RATES if rate >= stream.codec_context.sample_rate), _AAC_RATES[-1])
-        self._stream, self._start_seconds = stream, start_seconds
+        self._stream, self._start_seconds, self._parts = stream, start_seconds, parts
         self._resampler, self._resampled = self._new_resampler(), ""
         self._next_position = 0
+        self._is_cut_off = True  # from what was heard before: its count of samples says nothing of the next block
         self._blocks = self._decoded_blocks()
 
     def next_block(self) -> tuple[int, NDArray[np.float32]] | None:
@@ -125,7 +132,8 @@ class _Sound:
             try:
                 frames = self._stream.codec_context.decode(packet)
             except FFmpegError:
-                continue  # as players do; what is missing is silent
+                self._is_cut_off = True  # as in players, what is missing is silent
+                continue
             for frame in frames:
                 blocks += 1
                 yield self._block(frame)
@@ -136,14 +144,32 @@ class _Sound:
         kind = f"{frame.format.name} {frame.layout.name} {frame.sample_rate}"
         if kind != self._resampled:
             self._resampler, self._resampled = self._new_resampler(), kind
-        position = self._next_position
-        if frame.pts is not None and frame.time_base:
-            position = round((frame.pts * frame.time_base - self._start_seconds) * self.rate)
+        stamp = None if frame.pts is None or not frame.time_base else frame.pts * frame.time_base
         frame.pts = None
         pieces = [piece.to_ndarray() for piece in self._resampler.resample(frame)]
         samples = np.concatenate([np.zeros((self._channels, 0), np.float32), *pieces], axis=1, dtype=np.float32)
-        self._next_position = position + samples.shape[1]
-        return position, samples
+        position, until = self._place(stamp, samples.shape[1])
+        self._next_position, self._is_cut_off = position + samples.shape[1], False
+        return position, samples[:, : max(until - position, 0)]
+
+    def _place(self, stamp: Fraction | None, length: int) -> tuple[int, int]:
+        """The sample at which a block of `length` begins, and the one at which its part of a joined recording ends."""
+        end = self._next_position + length
+        if stamp is None:
+            return self._next_position, end
+        heard = Heard(stamp - self._start_seconds, None) if self._parts is None else self._parts.heard(stamp)
+        if heard is None:
+            return self._next_position, end
+        position = round(heard.seconds * self.rate)
+        if not self._is_cut_off and self._is_jitter(position - self._next_position, length):
+            position = self._next_position
+        return position, position + length if heard.until is None else round(heard.until * self.rate)
+
+    def _is_jitter(self, ahead: int, length: int) -> bool:
+        """Whether a stamp `ahead` of the count of samples is inexact; one ahead by whole blocks tells of lost ones."""
+        lost = round(ahead / length) if length >= _SHORTEST_BLOCK_SECONDS * self.rate else 0
+        are_lost = lost > 0 and abs(ahead - lost * length) <= _ROUNDING_SECONDS * self.rate
+        return abs(ahead) <= _JITTER_SECONDS * self.rate and not are_lost
 
     @property
     def _channels(self) -> int:

@@ -10,32 +10,15 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from bad_corpus import write_sound
+from copy_fixtures import copy
 from media_fixtures import Source, brightness, picture, told, write_source, write_source_with_sound
-from numpy.typing import NDArray
 
-from pipelines.release.audio import AudioSource
 from pipelines.release.encoding import VideoWriter, WriteError
-from stprivacy.decoding import VideoError, VideoLimits
-from stprivacy.timed_video import TimedVideo
 from stprivacy.video import read_video
 
 TICK = Fraction(1, 90_000)
 IRREGULAR = [7 + time for time in (0, 3, 4, 9, 10, 11, 27, 28, 30, 41)]
 NTSC, FILM = Fraction(30_000, 1001), Fraction(24_000, 1001)
-
-
-def copy(source: Path, released: Path, stride: int = 1, keep_audio: bool = False) -> TimedVideo:
-    """Read and write a file as a release does, without a model between."""
-    limits = VideoLimits()
-    with TimedVideo(source, stride=stride, height_px=32, width_px=40, limits=limits) as video:
-        sound = AudioSource(source, start_seconds=video.start_seconds, limits=limits) if keep_audio else None
-        size = {"width": video.width + video.width % 2, "height": video.height + video.height % 2}
-        writer = VideoWriter(released, **size, aspect=video.aspect, quality=18, audio=sound)
-        for frame in video.frames():
-            writer.write(frame.pixels, frame.seconds)
-        writer.finish(video.end_seconds)
-    return video
 
 
 SOURCES = {
@@ -150,86 +133,6 @@ def test_what_h264_cannot_hold_is_refused(tmp_path: Path, width: int, height: in
     with pytest.raises(ValueError, match="got"):
         VideoWriter(tmp_path / "a.mp4", width=width, height=height, aspect=Fraction(4, 3), quality=quality)
     assert not (tmp_path / "a.mp4").exists()
-
-
-def heard(path: Path) -> tuple[NDArray[np.float32], int]:
-    """The first channel of a file's sound from its time 0 on, and its rate."""
-    with av.open(str(path)) as container:
-        stream = container.streams.audio[0]
-        frames = list(container.decode(stream))
-        assert frames[0].pts == 0
-        return np.concatenate([frame.to_ndarray()[0] for frame in frames]), stream.rate
-
-
-def loud_at(samples: NDArray[np.float32], rate: int, seconds: float) -> bool:
-    """Whether there is sound in the 40 ms around a moment."""
-    middle = round(seconds * rate)
-    return bool(np.abs(samples[middle - rate // 50 : middle + rate // 50]).mean() > 0.1)
-
-
-@pytest.mark.parametrize(
-    ("name", "codec", "rate", "channels", "delay_seconds", "start_frame"),
-    [
-        ("a.mp4", "aac", 48_000, 2, 0.0, 0),
-        ("a.mp4", "aac", 8_000, 1, 0.0, 10),
-        ("a.mkv", "libopus", 48_000, 2, 0.5, 25),
-        ("a.mkv", "libopus", 48_000, 2, 0.5, 0),
-        ("a.ts", "mp2", 44_100, 2, 0.0, 0),
-        ("a.avi", "pcm_s16le", 11_025, 1, 0.0, 0),
-        ("a.mkv", "flac", 48_000, 6, 0.0, 0),
-    ],
-)
-def test_sound_stays_in_step_with_its_video(
-    tmp_path: Path, name: str, codec: str, rate: int, channels: int, delay_seconds: float, start_frame: int
-) -> None:
-    """The source's sound is on and off for 1/4 s each, from delay_seconds of its clock on."""
-    path = write_source_with_sound(tmp_path / name, codec, rate, channels, delay_seconds, start_frame)
-    video = copy(path, tmp_path / "out.mp4", stride=2, keep_audio=True)
-    samples, released_rate = heard(tmp_path / "out.mp4")
-    assert released_rate == rate
-    for moment in np.arange(1, 14) / 8:
-        in_source = moment + start_frame / 25 - delay_seconds
-        if 0.05 < in_source % 0.25 < 0.2 and in_source < 2:
-            assert loud_at(samples, rate, moment) == (in_source > 0 and in_source % 0.5 < 0.25), moment
-    released = told(tmp_path / "out.mp4")
-    assert released.start_seconds == 0
-    assert abs(released.container_seconds - video.end_seconds) <= Fraction(1, 25)
-    assert len(samples) / rate < video.end_seconds + 2048 / rate
-
-
-@pytest.mark.parametrize(("rate", "released_rate"), [(9_000, 11_025), (192_000, 96_000)])
-def test_sound_at_a_rate_that_aac_lacks_is_resampled(tmp_path: Path, rate: int, released_rate: int) -> None:
-    path = write_source_with_sound(tmp_path / "a.mkv", "pcm_s16le", rate)
-    copy(path, tmp_path / "out.mp4", keep_audio=True)
-    samples, told_rate = heard(tmp_path / "out.mp4")
-    assert told_rate == released_rate
-    assert [loud_at(samples, told_rate, moment / 8) for moment in (1, 3, 5, 7, 9, 11)] == [True, False] * 3
-
-
-def test_a_gap_in_the_sound_is_silent_and_what_follows_stays_in_its_place(tmp_path: Path) -> None:
-    path = write_source_with_sound(tmp_path / "a.mkv", "pcm_s16le", 8000, 1, lost_seconds=(0.6, 1.1))
-    copy(path, tmp_path / "out.mp4", keep_audio=True)
-    samples, rate = heard(tmp_path / "out.mp4")
-    moments = {0.1: True, 0.4: False, 0.56: True, 0.7: False, 1.05: False, 1.15: True, 1.4: False, 1.6: True}
-    assert {moment: loud_at(samples, rate, moment) for moment in moments} == moments
-
-
-def test_a_source_without_sound_gives_a_video_without_sound(tmp_path: Path) -> None:
-    copy(write_source(tmp_path / "a.mp4", Source()), tmp_path / "out.mp4", keep_audio=True)
-    with av.open(str(tmp_path / "out.mp4")) as container:
-        assert [stream.type for stream in container.streams] == ["video"]
-
-
-def test_sound_that_cannot_be_decoded_is_told(tmp_path: Path) -> None:
-    path = write_sound(tmp_path / "a.mp4")
-    content = bytearray(path.read_bytes())
-    begin = content.index(b"mdat") + 4
-    end = content.index(b"moov") - 4
-    content[begin:end] = b"\xff" * (end - begin)
-    path.write_bytes(content)
-    with pytest.raises(VideoError, match="sound") as caught:
-        AudioSource(path, start_seconds=Fraction(0), limits=VideoLimits())
-    assert caught.value.error == "unreadable-audio"
 
 
 def write_three_frames(path: Path) -> None:
