@@ -1,16 +1,19 @@
 # make demo: from nothing to the table. make test: the tests. make ui: MLflow on the runs in STORE (default: the demo).
+# make lock: pins and hashes anew from setup.cfg, at the versions that stand there as far as they fit; needs uv.
 PYTHON ?= python3.11
 STORE ?= demo
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint ui clean install
+.PHONY: demo test lint ui clean install lock
 
 install: .venv/installed
 
-.venv/installed: requirements.lock setup.cfg
+# requirements.lock is what nodes of a cluster install; requirements-dev.lock is the same with tests and linters.
+.venv/installed: requirements.lock requirements-dev.lock setup.cfg
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+	  -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
@@ -30,6 +33,13 @@ ui: install
 	mkdir -p "$(STORE)"
 	folder=$$(realpath "$(STORE)") && MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow server --host 127.0.0.1 --port 5000 \
 	  --backend-store-uri "sqlite:///$$folder/mlflow.db" --artifacts-destination "$$folder/mlartifacts"
+
+LOCK = pip compile --quiet setup.cfg --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+  --generate-hashes --custom-compile-command "make lock"
+
+lock:
+	uv $(LOCK) --extra aws --output-file requirements.lock
+	uv $(LOCK) --extra aws --extra test --extra lint --constraints requirements.lock --output-file requirements-dev.lock
 
 clean:
 	rm -rf .venv demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info

@@ -12,7 +12,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn, TextIO, cast
 
 from pipelines.redaction import redacted
 
@@ -37,7 +37,8 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     signal.signal(signal.SIGTERM, _terminate)
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names of files may be any bytes
     try:
-        status = _flushed(main)
+        with contextlib.redirect_stdout(_redacting(sys.stdout)), contextlib.redirect_stderr(_redacting(sys.stderr)):
+            status = _flushed(main)
     except KeyboardInterrupt as stop:
         _leave(stop)
     except Exception as error:
@@ -48,6 +49,23 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         os._exit(status)  # Python would complain at its end, and change the status
     _exit_at_once_on_signals(status)
     sys.exit(status)
+
+
+class _Redacting:
+    """A stream that lets no password through, whoever writes: argument parsers and other libraries, too."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(redacted(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _redacting(stream: TextIO) -> TextIO:
+    return cast(TextIO, _Redacting(stream))
 
 
 def _flushed(main: Callable[[], int | None]) -> int:

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 import pandas as pd
 
+from pipelines.spreadsheet import csv_text
 from stprivacy.pareto import TradeOff, trade_off_hypervolume
 
 Result = Mapping[str, Any]
@@ -36,7 +37,7 @@ def write_tables(out: Path, results: Sequence[Result]) -> list[Path]:
     files = {name: out / name for name in ("result.json", "table.md", "table.tex", "table.csv")}
     table = numbers(results)
     files["result.json"].write_text(json.dumps({"cells": list(results)}, indent=1))
-    files["table.csv"].write_text(table.to_csv(index=False), encoding="utf-8")
+    files["table.csv"].write_text(csv_text(table), encoding="utf-8")
     shown = {protocol: readable(part) for protocol, part in table.groupby("protocol", sort=False)}
     attacks = {protocol: by_attacker(part) for protocol, part in _by_protocol(results).items()}
     parts: list[str] = []

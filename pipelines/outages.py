@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from pipelines.redaction import redacted
+
 # MLflow's own are 7 retries of 120 s each: a driver that waits so long shows no progress and notices no lost worker.
 _REQUEST_DEFAULTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 5.0, 60.0
@@ -23,14 +25,14 @@ def bound_requests() -> None:
 
 def say_on_stderr(message: str) -> None:
     """Where messages go as long as no progress display takes them."""
-    print(message, file=sys.stderr, flush=True)
+    print(redacted(message), file=sys.stderr, flush=True)
 
 
 class Line:
     """The connection to one tracking store. Through an outage, attempts are few and cost nothing in between."""
 
     def __init__(self, tracking_uri: str) -> None:
-        self.uri = tracking_uri
+        self.name = redacted(tracking_uri)
         self.say: Callable[[str], None] = say_on_stderr
         self.down = False
         self._next_attempt, self._wait_seconds = 0.0, FIRST_WAIT_SECONDS
@@ -45,7 +47,8 @@ class Line:
         except Exception as error:
             if not _comes_back(error):
                 reason = _reason(error)
-                raise TrackingError(f"{self.uri} cannot be used for tracking ({reason}): check the URI") from error
+                # Without its cause, whose text holds the URI as it was given.
+                raise TrackingError(f"{self.name} cannot be used for tracking ({reason}): check the URI") from None
             self._broken(error)
 
     def attempt(self, action: Callable[[], None], now: bool = False) -> bool:
@@ -71,7 +74,7 @@ class Line:
         if not self.down:
             self.down = True
             self.say(
-                f"tracking in {self.uri} does not work now ({_reason(error)}): "
+                f"tracking in {self.name} does not work now ({_reason(error)}): "
                 "the work goes on, its log is kept in the run folders and sent later"
             )
         self._next_attempt = time.monotonic() + self._wait_seconds
@@ -111,7 +114,7 @@ def _is_timeout(error: Exception) -> bool:
 
 def _reason(error: Exception) -> str:
     """The last part of the chain that requests and urllib3 make of one refused connection."""
-    text = " ".join(str(error).split())
+    text = redacted(" ".join(str(error).split()))
     for sign, reason in (
         ("Connection refused", "connection refused"),
         ("Failed to resolve", "no such host"),

@@ -12,6 +12,8 @@ from rich.progress import Progress as RichProgress
 from rich.progress import Task as RichTask
 from rich.text import Text
 
+from pipelines.redaction import redacted
+
 PLAIN_LINE_SECONDS = 10.0
 RATE_WINDOW_SECONDS = 60.0
 
@@ -132,6 +134,7 @@ class Progress:
         """Show one line that stays, above the bars."""
         if self._quiet:
             return
+        message = redacted(message)
         if self._plain:
             self._print(message)
         else:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pipelines.history import is_number, read_history
 from pipelines.outages import Line
 from pipelines.provenance import installed_versions, source_tags
+from pipelines.redaction import redacted
 from stprivacy.storage import local_copy
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ class TrackedRun:
     def _log_params(self, params: Mapping[str, str]) -> None:
         from mlflow.entities import Param
 
-        params = {_key(name): value[:_VALUE_CHARACTERS] for name, value in params.items()}
+        params = {_key(name): redacted(value)[:_VALUE_CHARACTERS] for name, value in params.items()}
         new = [Param(name, value) for name, value in params.items() if name not in self._params]
         for start in range(0, len(new), _PARAMETERS_PER_REQUEST):
             self._client.log_batch(self.run_id, params=new[start : start + _PARAMETERS_PER_REQUEST])

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from pipelines.outages import Line, TrackingError, bound_requests, say_on_stderr
+from pipelines.redaction import redacted
 from pipelines.system_metrics import SystemMetrics
 from pipelines.tracked_run import PARENT_TAG, TrackedRun, flatten
 from stprivacy.storage import make_folder, whole_location, write_whole
@@ -131,8 +132,8 @@ class Tracker:
             more = len(waiting) - _MOST_NAMED
             names = ", ".join(waiting[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
             self._line.say(
-                f"not tracked yet: {names}. Their logs are complete in the run folders: when {self._uri} works again, "
-                "run the same command; it sends them and repeats no work"
+                f"not tracked yet: {names}. Their logs are complete in the run folders: when {self._line.name} works "
+                "again, run the same command; it sends them and repeats no work"
             )
 
     def _connected(self) -> "MlflowClient":
@@ -190,7 +191,7 @@ class Tracker:
 
     def _parent(self, group: str) -> str:
         if group not in self._parents:
-            name = Path(group).name or group
+            name = redacted(Path(group).name or group)
             self._parents[group] = self._only(_GROUP_TAG, _quotable(group), lambda: {_NAME_TAG: name})
         return self._parents[group]
 
@@ -222,12 +223,15 @@ class Tracker:
 
 
 def _quotable(text: str) -> str:
-    return text.replace("'", "_")
+    return redacted(text).replace("'", "_")
 
 
 def _check(tracking_uri: str) -> None:
     if "://" not in tracking_uri or tracking_uri.startswith("file:"):
-        raise TrackingError(f"tracking URI must be sqlite:///FILE or a server's http(s) URL, got {tracking_uri!r}")
+        shown = tracking_uri if "@" not in tracking_uri else "one without a scheme"  # before the @ may be a password
+        raise TrackingError(f"tracking URI must be sqlite:///FILE or a server's http(s) URL, got {shown!r}")
+    if not tracking_uri.startswith("sqlite:") and any(character.isspace() for character in tracking_uri):
+        raise TrackingError("a server's tracking URI holds no spaces: write %20 in a password")
 
 
 def _client(tracking_uri: str) -> "MlflowClient":

@@ -38,9 +38,10 @@ def location(text: str | os.PathLike[str]) -> Path:
         return cast(Path, text) if isinstance(text, UPath) else Path(text)
     scheme, _, rest = text.partition("://")
     if scheme not in SCHEMES:
-        raise StorageError(
-            f"{text}: unknown scheme {scheme}://; give a local folder, s3://BUCKET/... or gs://BUCKET/..."
-        )
+        raise StorageError(f"unknown scheme {scheme}://: give a local folder, s3://BUCKET/... or gs://BUCKET/...")
+    if "@" in rest.partition("/")[0]:  # never named in messages, nor kept in the files that name their data
+        what = f"{scheme}://USER:PASSWORD@BUCKET"
+        raise StorageError(f"{what} is not understood: leave user and password out, and {_CREDENTIALS[scheme]}")
     if not rest.strip("/"):
         raise StorageError(f"{text} names no bucket: give {scheme}://BUCKET/...")
     try:

@@ -47,7 +47,7 @@ def starts(config: dict[str, Any]) -> list[str]:
 
 
 def locked_ray() -> str:
-    (version,) = re.findall(r"^ray(?:\[.*\])?==(\S+)$", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    (version,) = re.findall(r"^ray==(\S+) ", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
     return str(version)
 
 
@@ -82,7 +82,9 @@ def test_every_node_asks_for_the_token_and_the_dashboard_stays_on_loopback(name:
 def test_every_node_installs_the_lock(name: str) -> None:
     config = load(name)
     (target,) = [remote for remote, local in config["file_mounts"].items() if local == "requirements.lock"]
-    assert any(command.endswith(f"-m pip install --quiet -r {target}") for command in config["setup_commands"])
+    assert any(
+        command.endswith(f"-m pip install --quiet --require-hashes -r {target}") for command in config["setup_commands"]
+    )
 
 
 def test_spot_is_for_workers_only() -> None:

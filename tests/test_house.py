@@ -1,5 +1,6 @@
 """The rules of the house that no linter checks."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -34,8 +35,24 @@ def test_every_job_is_short_and_explains_its_options(job: Path) -> None:
     assert "--out" in done.stdout
 
 
-def test_every_version_of_the_lock_is_pinned() -> None:
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
-    requirements = [line for line in lines if line and not line.startswith("#")]
-    assert all("==" in line for line in requirements)
-    assert {"torch==2.14.1", "torchvision==0.29.1"} <= set(requirements)
+def locked(name: str) -> dict[str, set[str]]:
+    """What a lock pins, `name==version`, and the hashes of its files."""
+    text = re.sub(r"^ *#.*\n", "", (ROOT / name).read_text(), flags=re.MULTILINE).replace("\\\n", "")
+    requirements = [line.split() for line in text.splitlines()]
+    assert all("==" in words[0] for words in requirements)
+    return {pin: set(hashes) for pin, *hashes in requirements}
+
+
+def test_every_version_of_the_locks_is_pinned_and_every_file_has_a_hash() -> None:
+    runtime, development = locked("requirements.lock"), locked("requirements-dev.lock")
+    assert {"torch==2.14.1", "torchvision==0.29.1"} <= set(runtime)
+    for hashes in development.values():
+        assert hashes
+        assert all(re.fullmatch("--hash=sha256:[0-9a-f]{64}", one) for one in hashes)
+    assert runtime.items() <= development.items()
+
+
+def test_nodes_install_no_test_tools() -> None:
+    names = {pin.partition("==")[0] for pin in locked("requirements.lock")}
+    assert not names & {"pytest", "moto", "selenium", "mypy", "ruff", "import-linter", "onnx", "jsonschema-path"}
+    assert names < {pin.partition("==")[0] for pin in locked("requirements-dev.lock")}

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipelines.spreadsheet import csv_text
 from pipelines.tune.trials import Trial
 from stprivacy.pareto import TradeOff, nearest_to_ideal, on_front, trade_off_hypervolume
 
@@ -52,9 +53,9 @@ def summary(points: Sequence[Mapping[str, Any]], raw: Mapping[str, Any]) -> dict
     return about | {"hypervolume": volume, "hypervolume_reference": reference, "knee": named}
 
 
-def as_table(points: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """The points as front.csv has them, those on the front first, then by top-1."""
+def front_csv(points: Sequence[Mapping[str, Any]]) -> str:
+    """The points as the text of front.csv, those on the front first, then by top-1."""
     table = pd.DataFrame(points)
-    if table.empty:
-        return table
-    return table.sort_values(["on_front", "action_top1", "trial"], ascending=[False, False, True])
+    if not table.empty:
+        table = table.sort_values(["on_front", "action_top1", "trial"], ascending=[False, False, True])
+    return csv_text(table)

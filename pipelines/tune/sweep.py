@@ -20,7 +20,7 @@ from pipelines.train.fit import ray_storage
 from pipelines.train.follow import Follower
 from pipelines.train.runs import RESULT, PhaseError, RunRequest, interval_seconds, read_json, write_json
 from pipelines.tune.charts import front_figure, write_page
-from pipelines.tune.front import as_table, points_of, summary
+from pipelines.tune.front import front_csv, points_of, summary
 from pipelines.tune.log import TrialLog
 from pipelines.tune.plan import make_plan
 from pipelines.tune.trials import Sweep, Trial, make_trial, raw_run, seconds_of
@@ -258,7 +258,7 @@ def _write_front(
     figure = front_figure(points, found)
     save_figure(figure, out / FRONT_PICTURE, dpi=160)
     write_page(points, found, out / FRONT_PAGE)
-    (out / FRONT_TABLE).write_text(as_table(points).to_csv(index=False), encoding="utf-8")
+    (out / FRONT_TABLE).write_text(front_csv(points), encoding="utf-8")
     write_json(out / RESULT, result)
     with tracker.parent_run(parent, out) as tracked:
         tracked.log_params({"search": sweep.search, "trials": str(len(trials))})

@@ -238,8 +238,8 @@ def test_of_a_failed_ray_task_the_line_says_what_was_raised_in_it(ray_cluster: N
 
 CANNOT = {
     "ingest": ("csv", "--manifest", "{folder}/list.csv", "--out", "{folder}/file/below"),
-    "anonymize": ("--from", "{folder}/run", "--input", "{folder}", "--output", "{folder}/../out"),
-    "export": ("--from", "{folder}/run", "--out", "{folder}/x.pt2", "--format", "torch-export"),
+    "anonymize": ("--from", f"{{folder}}/{'n' * 300}", "--input", "{folder}", "--output", "{folder}/../out"),
+    "export": ("--from", f"{{folder}}/{'n' * 300}", "--out", "{folder}/x.pt2", "--format", "torch-export"),
     "synth": ("--out", "{folder}/file/below"),
 }
 
@@ -250,7 +250,6 @@ def test_a_file_that_cannot_be_read_or_written_is_one_line(
 ) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "list.csv").write_text("path,action,split,privacy_face\nnone.mp4,walk,train,1\n")
-    (tmp_path / "run" / "config.json").mkdir(parents=True)
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     words = [word.format(folder=tmp_path) for word in CANNOT[name]]
     monkeypatch.setattr(sys, "argv", [f"jobs/{name}.py", *words])

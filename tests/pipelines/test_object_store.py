@@ -313,7 +313,7 @@ def test_the_command_line_takes_a_uri_as_it_is() -> None:
 def test_places_that_cannot_be_used_are_one_clear_error(bucket: str) -> None:
     with pytest.raises(StorageError, match=r"s3://no-such-bucket/data: there is no bucket no-such-bucket"):
         checked_location(location("s3://no-such-bucket/data"))
-    with pytest.raises(StorageError, match=r"ftp://host/data: unknown scheme ftp://; give"):
+    with pytest.raises(StorageError, match="unknown scheme ftp://: give"):
         location("ftp://host/data")
     with pytest.raises(StorageError, match="names no bucket"):
         location("s3://")

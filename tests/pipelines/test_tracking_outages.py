@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -34,6 +35,18 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outages, "LONGEST_WAIT_SECONDS", 0.5)
 
 
+PASSWORD = "hunt%40er2"
+
+
+def with_password(uri: str) -> str:
+    """The URI as somebody writes it whose server asks for a password."""
+    return uri.replace("://", f"://somebody:{PASSWORD}@")
+
+
+def keeps_the_password(text: str) -> bool:
+    return not any(part in text for part in (PASSWORD, "hunt@er2", "somebody"))
+
+
 def children(server: MlflowServer, parent: str) -> list[str]:
     """The active runs under the parent run of that name, of which there must be one."""
     client = MlflowClient(server.uri)
@@ -50,7 +63,7 @@ def steps(server: MlflowServer, run_id: str) -> list[int]:
 
 def test_a_server_that_dies_in_the_middle_gets_what_it_missed(server: MlflowServer, tmp_path: Path) -> None:
     said: list[str] = []
-    tracker = Tracker(server.uri)
+    tracker = Tracker(with_password(server.uri))
     with tracker.pipeline("dies", said.append):
         run = tracker.run(tmp_path / "init", "init", {"seed": 1}, "dies")
         report(tmp_path / "init", "init", 0, 1)
@@ -63,7 +76,8 @@ def test_a_server_that_dies_in_the_middle_gets_what_it_missed(server: MlflowServ
         assert time.monotonic() - begun < 20
         assert run.waiting
         (line,) = said
-        assert server.uri in line
+        assert server.uri.replace("://", "://***@") in line
+        assert keeps_the_password(line)
         assert "connection refused" in line
         server.start()
         tracker.flush(now=True)
@@ -82,12 +96,13 @@ def test_a_server_that_is_down_gets_the_run_when_the_command_runs_again(server: 
     server.kill()
     said: list[str] = []
     report(tmp_path / "init", "init", 0, 1)
-    tracker = Tracker(server.uri)
+    tracker = Tracker(with_password(server.uri))
     with tracker.pipeline("down", said.append), tracker.run(tmp_path / "init", "init", {"seed": 1}, "down") as run:
         run.log_result({"action_top1": 80.0})
     assert run.run_id == ""
     assert len(said) == 1  # of the outage the constructor has told
     assert said[0].startswith("not tracked yet: init.")
+    assert keeps_the_password(said[0])
     server.start()
     again = Tracker(server.uri)
     with again.pipeline("down", said.append), again.run(tmp_path / "init", "init", {"seed": 1}, "down") as run:
@@ -164,13 +179,15 @@ def test_requests_whose_answers_are_lost_are_done_once(
 
 @pytest.mark.parametrize("path", ["/not-mlflow", "/api"])
 def test_a_server_without_mlflow_at_that_address_is_refused(server: MlflowServer, path: str) -> None:
-    with pytest.raises(TrackingError, match="check the URI"):
-        Tracker(server.uri + path)
+    with pytest.raises(TrackingError, match="check the URI") as refused:
+        Tracker(with_password(server.uri + path))
+    assert keeps_the_password(str(refused.value))
 
 
 def test_a_host_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(TrackingError, match="no such host"):
-        Tracker("http://no-such-host.invalid:5000")
+    with pytest.raises(TrackingError, match="no such host") as refused:
+        Tracker(with_password("http://no-such-host.invalid:5000"))
+    assert keeps_the_password(str(refused.value))
 
 
 class Refusing(BaseHTTPRequestHandler):
@@ -186,8 +203,9 @@ def test_a_refused_login_is_an_error() -> None:
     with HTTPServer(("127.0.0.1", 0), Refusing) as refusing:
         threading.Thread(target=refusing.serve_forever, daemon=True).start()
         try:
-            with pytest.raises(TrackingError, match="401"):
-                Tracker(f"http://127.0.0.1:{refusing.server_port}")
+            with pytest.raises(TrackingError, match="401") as refused:
+                Tracker(with_password(f"http://127.0.0.1:{refusing.server_port}/?token={PASSWORD}"))
+            assert keeps_the_password("".join(traceback.format_exception(refused.value)))
         finally:
             refusing.shutdown()
 
@@ -198,10 +216,11 @@ def test_nobody_listening_is_told_in_one_line_and_one_more_at_the_end(tmp_path: 
         "tracker = Tracker(sys.argv[1])\n"
         "with tracker.pipeline('p'), tracker.run(Path(sys.argv[2]) / 'init', 'init', {}) as run: run.sync()"
     )
-    command = [sys.executable, "-c", program, f"http://127.0.0.1:{free_port()}", str(tmp_path)]
+    command = [sys.executable, "-c", program, with_password(f"http://127.0.0.1:{free_port()}"), str(tmp_path)]
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root)
     assert (done.returncode, done.stdout) == (0, "")
+    assert keeps_the_password(done.stderr)
     begin, end = done.stderr.splitlines()
     assert "does not work now (connection refused)" in begin
     assert end.startswith("not tracked yet: init.")
