@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.data.decoder_process import READY, Answer, Refusal, Request, fill, described, receive, send
+from pipelines.data.decoder_process import READY, Answer, Refusal, Request, described, fill, receive, send
 from pipelines.data.schema import IngestSettings
 from stprivacy.decoding import VideoError
 

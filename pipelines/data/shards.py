@@ -33,6 +33,7 @@ from pipelines.data.stored import frame_offsets
 from stprivacy.decoding import VideoError
 from stprivacy.durable import sync_folder
 from stprivacy.storage import (
+    StorageError,
     is_remote,
     is_uri,
     local_copy,
@@ -202,9 +203,9 @@ def _frames_column(video: ReadVideo) -> pa.Array:
 
 @contextmanager
 def _on_disk(path: str) -> Iterator[str]:
-    """The video as a local file. Raises: VideoError: the store has none, or does not give it to us.
+    """The video as a local file.
 
-    Any other fault is the network's, not the video's: it ends the ingest, which can be run again.
+    Raises: VideoError: the store has none, or does not give it to us. StorageError: any other fault is the network's.
     """
     if not is_uri(path):
         yield path
@@ -216,6 +217,8 @@ def _on_disk(path: str) -> Iterator[str]:
             raise VideoError("missing", "no such object") from error
         except PermissionError as error:
             raise VideoError("unreadable", f"cannot be read: {error}") from error
+        except Exception as error:  # each store has errors of its own
+            raise StorageError(f"{path} cannot be fetched: {described(error)}") from error
         yield str(file)
 
 

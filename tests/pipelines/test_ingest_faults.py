@@ -145,9 +145,7 @@ def test_a_task_that_dies_every_time_ends_the_ingest_with_one_line_and_keeps_the
 
 def test_what_is_no_video_s_fault_ends_the_work_with_one_line(capfd: pytest.CaptureFixture[str]) -> None:
     done = []
-    with pytest.raises(
-        IngestError, match=r"^No space left on device\. What is done is kept; run the same[^\n]*$"
-    ):
+    with pytest.raises(IngestError, match=r"^No space left on device\. What is done is kept; run the same[^\n]*$"):
         done += [position for position, _ in run_tasks([0, 1], fill_the_disk, workers=1)]
     assert done in ([], [0])
     assert "Traceback" not in "".join(capfd.readouterr())
