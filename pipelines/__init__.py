@@ -14,6 +14,8 @@ RAY_SETTINGS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # By itself, Ray runs a task that needs more memory than there is again without end.
+    "RAY_task_oom_retries": "10",
 }
 for _name, _value in RAY_SETTINGS.items():
     os.environ.setdefault(_name, _value)

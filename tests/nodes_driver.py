@@ -4,7 +4,6 @@ Run it with a folder to work in. Prints the ledgers, and last one line of JSON: 
 losses.
 """
 
-import errno
 import json
 import os
 import shutil
@@ -26,6 +25,7 @@ from ray.cluster_utils import Cluster
 from shard_fixtures import write_tiny_dataset
 
 from pipelines import cluster
+from pipelines.data.decoder import PROCESS_MODULE
 from pipelines.data.manifest import Manifest, VideoEntry
 from pipelines.data.schema import IngestSettings
 from pipelines.progress import Progress
@@ -36,7 +36,6 @@ from stprivacy.checkpoint import CheckpointStore, load_latest, weights_digest
 from stprivacy.config import to_dict
 
 NODES, VIDEOS, BROKEN = 4, 24, 5
-HELD_VIDEO = 13  # in mid-list: shards before it are done, shards after it are not begun, when its node is lost
 FAULT_STEP = 9  # of 12, with checkpoints after every third
 SETTINGS = IngestSettings(stride=2, short_side_px=32, shard_videos=2)
 # A lost node is noticed in seconds: the default takes half a minute.
@@ -137,25 +136,19 @@ def ingested(manifest: Manifest, out: Path) -> dict[str, Any]:
 
 
 def ingest_that_loses_a_node(nodes: Nodes, manifest: Manifest, out: Path) -> dict[str, Any]:
-    """One video is a pipe from which nothing comes: the task that reads it waits, until its node is killed."""
-    pipe = Path(manifest.entries[HELD_VIDEO].path)
-    video = pipe.rename(pipe.with_suffix(".whole"))
-    os.mkfifo(pipe)
+    """A process that reads videos stands still: the task that it reads for waits, until its node is killed."""
     found: dict[str, Any] = {}
-    held = f"{HELD_VIDEO // SETTINGS.shard_videos:05d}-"
 
     def strike() -> None:
-        end = wait_for(lambda: writing_end(pipe), "the task that reads the pipe")
-        (partial,) = (out / "videos").glob(f".{held}*.partial")
-        reader = psutil.Process(int(partial.name.split(".")[-2]))
+        wait_for(lambda: any((out / "videos").glob("[0-9]*.parquet")), "a finished shard")
+        decoder = wait_for(a_decoder, "a process that reads videos")
+        decoder.suspend()
+        task = decoder.parent()
         wait_for(lambda: len(list((out / "videos").glob("[0-9]*.parquet"))) >= 3, "three finished shards")
         found["done_before"] = len(list((out / "videos").glob("[0-9]*.parquet")))
-        raylet = reader.ppid()
-        video.rename(pipe)  # for whoever opens it next
+        raylet = task.ppid()
         nodes.lose(lambda node: raylet in pids(node, "raylet"))
-        # It outlives its raylet by a moment, in which the pipe's end would pass for that of a broken video.
-        wait_for(lambda: ended(reader), "the end of the task that reads the pipe")
-        os.close(end)
+        wait_for(lambda: ended(task) and ended(decoder), "the end of the task and of the process that reads for it")
 
     killer = in_background(strike)
     found |= ingested(manifest, out)
@@ -164,14 +157,10 @@ def ingest_that_loses_a_node(nodes: Nodes, manifest: Manifest, out: Path) -> dic
     return found | {"nodes_left": nodes.alive()}
 
 
-def writing_end(pipe: Path) -> int:
-    """Its file descriptor; 0 as long as nobody reads the pipe."""
-    try:
-        return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
-    except OSError as error:
-        if error.errno != errno.ENXIO:
-            raise
-        return 0
+def a_decoder() -> psutil.Process | None:
+    """A process that reads videos for a task of this Ray; they end with their tasks' processes."""
+    below = psutil.Process().children(recursive=True)
+    return next((one for one in below if PROCESS_MODULE in " ".join(one.cmdline())), None)
 
 
 def ended(process: psutil.Process) -> bool:

@@ -15,7 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipelines.data.schema import FORMAT_VERSION, VIDEO_SCHEMA
+from pipelines.data.checksums import digest_around, file_digest, slot_checksums
+from pipelines.data.description import description_text
+from pipelines.data.records import SHARDS_FILE, Quarantine, Seal, ShardRecord, shards_content
+from pipelines.data.schema import FORMAT_VERSION, VIDEO_SCHEMA, WITHOUT_CHECKSUMS
+from pipelines.data.stored import frame_offsets
 
 DIRECTIONS = {"down": (1, 0), "left": (0, -1), "right": (0, 1), "up": (-1, 0)}  # name: steps in (y, x)
 ATTRIBUTES = ("skin_color", "face", "gender", "nudity", "relationship")
@@ -41,6 +45,7 @@ def write_tiny_dataset(
     dataset: str = "tiny",
     stride: int = 1,
     person_boxes: Mapping[int, Any] = {},
+    checksums: bool = True,
 ) -> Path:
     """Write `videos` training and `test_videos` test videos of uint8 frames; give back the folder.
 
@@ -48,7 +53,7 @@ def write_tiny_dataset(
     `extra_splits` adds one row each. Actions are balanced, attributes are independent coin flips. `second_split`
     names each row's part in a second official split; with `multi_label`, every second row shows all actions; with
     `frame_labels`, the second half of each video draws its attributes anew, and every frame is labelled. Boxes are the
-    square's, unless `person_boxes` has others for a row's number.
+    square's, unless `person_boxes` has others for a row's number. Without `checksums` it is of the older format.
     """
     rng = np.random.default_rng(seed)
     lengths = [frames] if isinstance(frames, int) else list(frames)
@@ -64,13 +69,17 @@ def write_tiny_dataset(
         rows[number]["person_boxes"] = boxes
     for row in rows[::2] if multi_label else []:
         row["actions"] = list(range(len(names)))
+    for row in rows:
+        video = np.frombuffer(row["frames"], np.uint8).reshape(row["shape"])
+        row["slot_crc32"] = slot_checksums(video, tubelet_frames)
     (folder / "videos").mkdir(parents=True, exist_ok=True)
     for shard, first in enumerate(range(0, len(rows), shard_videos)):
-        write_shard(folder / "videos" / f"{shard:05d}-{shard:08x}.parquet", rows[first : first + shard_videos])
+        path = folder / "videos" / f"{shard:05d}-{shard:016x}.parquet"
+        write_shard(path, rows[first : first + shard_videos], checksums)
     settings = {"stride": stride, "short_side_px": min(height, width), "tubelet_frames": tubelet_frames}
     identity = json.dumps([[row["video_id"], row["checksum"]] for row in rows] + [settings])
     description = {
-        "format_version": FORMAT_VERSION,
+        "format_version": FORMAT_VERSION if checksums else WITHOUT_CHECKSUMS,
         "dataset": dataset,
         "action_names": names,
         "attribute_names": list(attribute_names[:attributes]),
@@ -82,13 +91,34 @@ def write_tiny_dataset(
         "fingerprint": hashlib.sha256(identity.encode()).hexdigest(),
     }
     (folder / "dataset.json").write_text(json.dumps(description))
+    if checksums:
+        seal_dataset(folder)
     return folder
 
 
-def write_shard(path: Path, rows: list[dict[str, Any]], **layout: Any) -> None:
+def write_shard(path: Path, rows: list[dict[str, Any]], checksums: bool = True, **layout: Any) -> None:
     """Write rows as one shard; `layout` replaces options of the layout that the reader expects."""
     options = {"row_group_size": 1, "use_dictionary": False, "compression": "none", "data_page_version": "1.0"}
-    pq.write_table(pa.Table.from_pylist(rows, schema=VIDEO_SCHEMA), path, **(options | layout))
+    schema = (
+        VIDEO_SCHEMA if checksums else pa.schema([x for x in VIDEO_SCHEMA if x.name not in ("slot_crc32", "notes")])
+    )
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path, **(options | layout))
+
+
+def seal_dataset(folder: Path, **changes: Any) -> None:
+    """Write down the checksums of what lies there, as an ingest does; `changes` replace fields of its description."""
+    quarantines = {}
+    for path in sorted((folder / "videos").glob("*.parquet")):
+        with pa.memory_map(str(path)) as source, pq.ParquetFile(source) as file:
+            lengths = tuple(map(len, file.read(columns=["frames"]).column("frames").to_pylist()))
+            offsets = tuple(frame_offsets(file, source, lengths))
+        digest = digest_around(path, list(zip(offsets, lengths, strict=True)))
+        record = ShardRecord(Seal(path.stat().st_size, digest, offsets, lengths), "", (), 0, 0, (), 0.0)
+        quarantines[path.name] = Quarantine([], record, "")
+    content = shards_content(quarantines)
+    (folder / SHARDS_FILE).write_bytes(content)
+    fields = json.loads((folder / "dataset.json").read_text()) | {"shards_digest": file_digest(content)} | changes
+    (folder / "dataset.json").write_text(description_text(fields))
 
 
 def _row(
@@ -117,6 +147,7 @@ def _row(
         "stride": stride,
         "source_frames": len(frames),
         "checksum": hashlib.sha256(frames.tobytes()).hexdigest(),
+        "notes": [],
         "person_boxes": boxes,
         "privacy_frames": labels.tolist() if frame_labels else None,
     }

@@ -25,6 +25,7 @@ def ingest_command(
     workers: int | None = None,
     allow_missing: bool = False,
     dry_run: bool = False,
+    verify: bool = False,
     verbose: bool = False,
 ) -> None:
     """Ingest a data set; run again, finish an interrupted ingest and leave a finished one untouched.
@@ -34,10 +35,12 @@ def ingest_command(
         workers: videos decoded at a time, by default one a CPU
         allow_missing: quarantine listed videos that are not on disk, instead of stopping (csv: always)
         dry_run: list, check and count; decode nothing, write nothing
+        verify: also read every frame that was ingested before, and decode again what is damaged
         verbose: show Ray's own messages
 
     Raises:
-        ValueError: annotations, detector or output folder that cannot be used, or videos that are not on disk.
+        ValueError: annotations, detector or output folder that cannot be used, videos that are not on disk, or not one
+            video that became a row.
     """
     for place in filter(None, (sources.videos, sources.manifest, sources.boxes)):
         checked_location(place)
@@ -51,10 +54,12 @@ def ingest_command(
     # A list that the user wrote may name what is gone; of a published data set nothing goes missing unnoticed.
     if dataset != "csv" and not allow_missing:
         check_present(manifest)
-    _ingest(manifest, checked_location(out), settings, workers, verbose)
+    _ingest(manifest, checked_location(out), settings, workers, verify, verbose)
 
 
-def _ingest(manifest: Manifest, out: Path, settings: IngestSettings, workers: int | None, verbose: bool) -> None:
+def _ingest(
+    manifest: Manifest, out: Path, settings: IngestSettings, workers: int | None, verify: bool, verbose: bool
+) -> None:
     if settings.detector != "none":
         make_detector(settings.detector, settings.detector_weights)  # before tasks start: raises where it cannot be
     _warn(manifest)
@@ -63,8 +68,14 @@ def _ingest(manifest: Manifest, out: Path, settings: IngestSettings, workers: in
 
     with Progress() as progress:
         task = progress.task("ingest", total=manifest.videos_in, unit="videos")
-        ledger = ingest(manifest, out, settings, workers=workers, progress=lambda done, _: task.update(done))
+        ledger = ingest(
+            manifest, out, settings, workers=workers, verify=verify, progress=lambda done, _: task.update(done)
+        )
     print(ledger)
+    if not ledger.rows:
+        raise ValueError(
+            "no video became a row: the reasons are above, and for each video in --out's quarantine folder"
+        )
 
 
 def _warn(manifest: Manifest) -> None:

@@ -158,10 +158,11 @@ class ParquetClips:
             shown = torch.stack(
                 [shown_frames(row.shape[0], start, count) for row, start in zip(rows, starts, strict=True)]
             )
-            clips = [
-                cut_clip(frames, start, self._clip, cut)
-                for frames, start, cut in zip(self.index.clips(rows, list(shown)), starts, cuts, strict=True)
-            ]
+            with self.index.reading(rows, list(shown)) as videos:
+                clips = [
+                    cut_clip(frames, start, self._clip, cut)
+                    for frames, start, cut in zip(videos, starts, cuts, strict=True)
+                ]
             windows = [cut_window(cut, *row.shape[1:3]) for row, cut in zip(rows, cuts, strict=True)]
             yield self._batch(torch.stack(clips), rows, shown, windows, share, weight)
 
@@ -173,8 +174,8 @@ class ParquetClips:
             positions = [i for i in videos for _ in range(count)]
             rows = [tested[i] for i in positions]
             shown_of = [view_frames(tested[i].shape[0], self._clip, self._views) for i in videos]
-            read = self.index.clips([tested[i] for i in videos], shown_of)
-            views, shown = [evaluation_views(x, self._clip, self._views) for x in read], torch.cat(shown_of)
+            with self.index.reading([tested[i] for i in videos], shown_of) as read:
+                views, shown = [evaluation_views(x, self._clip, self._views) for x in read], torch.cat(shown_of)
             windows = [window for i in videos for window in self._view_windows(tested[i])]
             yield TestBatch(self._batch(torch.cat(views), rows, shown, windows, positions, 1.0), count, shown)
 

@@ -18,31 +18,42 @@ _PAGE_HEADER_BYTES = 256  # before a value: its page's header, and its length
 
 
 @contextmanager
-def without_frames(shard: Path) -> Iterator[Path]:
-    """A local copy of a shard with holes in place of the frames: two requests, and one more for each video.
+def with_holes(shard: Path, size: int, ranges: Sequence[tuple[int, int]]) -> Iterator[Path]:
+    """A local copy of a shard of `size` bytes, with holes but for these ranges of bytes, read at the same time.
 
-    Columns of other layouts than ours may fall into the holes; who reads them finds zeros.
-    Raises: OSError, pyarrow.ArrowException: the object cannot be read, or is not Parquet.
+    Raises: OSError: the object cannot be read.
     """
-    size = shard.stat().st_size
     with tempfile.NamedTemporaryFile(prefix="stprivacy-", suffix=".parquet") as file:
         file.truncate(size)
-
-        def fetch(ranges: Sequence[tuple[int, int]]) -> None:
-            parts = read_ranges([shard] * len(ranges), [first for first, _ in ranges], [last for _, last in ranges])
-            for (first, _), part in zip(ranges, parts, strict=True):
-                file.seek(first)
-                file.write(part)
-            file.flush()
-
-        tail = min(size, _TAIL_BYTES)
-        fetch([(size - tail, size)])
-        file.seek(max(0, size - _FOOTER_END_BYTES))
-        footer = int.from_bytes(file.read(4), "little") + _FOOTER_END_BYTES
-        if tail < footer <= size:
-            fetch([(size - footer, size - tail)])
-        fetch(_between_frames(pq.read_metadata(file.name), size - max(tail, footer)))
+        _fetch(shard, ranges, Path(file.name))
         yield Path(file.name)
+
+
+@contextmanager
+def without_frames(shard: Path) -> Iterator[Path]:
+    """A local copy of a shard of which no seal is known, with holes in place of the frames.
+
+    It takes two requests, and one more for each video. Columns of other layouts than ours may fall into the holes; who
+    reads them finds zeros. Raises: OSError, pyarrow.ArrowException: the object cannot be read, or is not Parquet.
+    """
+    size = shard.stat().st_size
+    tail = min(size, _TAIL_BYTES)
+    with with_holes(shard, size, [(size - tail, size)]) as copy:
+        with copy.open("rb") as file:
+            file.seek(max(0, size - _FOOTER_END_BYTES))
+            footer = int.from_bytes(file.read(4), "little") + _FOOTER_END_BYTES
+        if tail < footer <= size:
+            _fetch(shard, [(size - footer, size - tail)], copy)
+        _fetch(shard, _between_frames(pq.read_metadata(copy), size - max(tail, footer)), copy)
+        yield copy
+
+
+def _fetch(shard: Path, ranges: Sequence[tuple[int, int]], copy: Path) -> None:
+    parts = read_ranges([shard] * len(ranges), [first for first, _ in ranges], [last for _, last in ranges])
+    with copy.open("r+b") as file:
+        for (first, _), part in zip(ranges, parts, strict=True):
+            file.seek(first)
+            file.write(part)
 
 
 def _between_frames(metadata: pq.FileMetaData, end: int) -> list[tuple[int, int]]:
@@ -56,14 +67,16 @@ def _between_frames(metadata: pq.FileMetaData, end: int) -> list[tuple[int, int]
     return [(first, last) for first, last in [*ranges, (first, end)] if first < last]
 
 
-def read_shown(
-    shards: Sequence[Path], offsets: Sequence[int], shapes: Sequence[tuple[int, int, int, int]], shown: Sequence[Tensor]
+def read_spans(
+    shards: Sequence[Path],
+    offsets: Sequence[int],
+    shapes: Sequence[tuple[int, int, int, int]],
+    spans: Sequence[tuple[int, int]],
 ) -> list[Tensor]:
-    """Videos [t h w c] uint8 of which the `shown` frames are read, each with one request, all at the same time.
+    """Videos [t h w c] uint8 of which a span of frames is read, each with one request, all at the same time.
 
     The other frames are whatever was in memory.
     """
-    spans = [(int(frames.min()), int(frames.max()) + 1) for frames in shown]
     sizes = [math.prod(shape[1:]) for shape in shapes]  # bytes of a frame
     starts = [offset + size * first for offset, size, (first, _) in zip(offsets, sizes, spans, strict=True)]
     ends = [offset + size * last for offset, size, (_, last) in zip(offsets, sizes, spans, strict=True)]

@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from stprivacy.decoding import VideoLimits
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+WITHOUT_CHECKSUMS = 2  # the older format that is still read
 DetectorName = Literal["none", "hog", "torchvision"]
 
 # `frames` is not nullable and is written alone in its row group, plain and uncompressed, so that its bytes are the
@@ -25,7 +26,9 @@ VIDEO_SCHEMA = pa.schema(
         pa.field("fps", pa.float64(), nullable=False),
         pa.field("stride", pa.int32(), nullable=False),
         pa.field("source_frames", pa.int32(), nullable=False),
-        pa.field("checksum", pa.string(), nullable=False),
+        pa.field("checksum", pa.string(), nullable=False),  # SHA-256 of the video file
+        pa.field("slot_crc32", pa.list_(pa.uint32()), nullable=False),  # of the bytes of each tubelet slot of frames
+        pa.field("notes", pa.list_(pa.string()), nullable=False),  # what the decoder left out, in words
         pa.field("person_boxes", pa.list_(pa.list_(pa.list_(pa.float32())))),
         pa.field("privacy_frames", pa.list_(pa.list_(pa.int8()))),  # a label for each stored frame and attribute
     ]
@@ -46,6 +49,8 @@ class IngestSettings:
         max_pixels: a file with larger frames is quarantined
         max_seconds: a longer video is quarantined
         max_streams: a file with more streams (video, sound, subtitles) is quarantined
+        seconds_per_video: a video that takes longer to read is quarantined; when a later call allows more, it is tried
+            again
         shard_videos: videos in one Parquet file, decoded by one task
         detector: finds persons in videos that come without boxes: hog is OpenCV's, for upright whole persons;
             torchvision is its fasterrcnn_mobilenet_v3_large_320_fpn; none leaves these videos without boxes
@@ -58,6 +63,7 @@ class IngestSettings:
     max_pixels: int = VideoLimits.max_pixels
     max_seconds: float = VideoLimits.max_seconds
     max_streams: int = VideoLimits.max_streams
+    seconds_per_video: float = 300.0
     shard_videos: int = 32
     detector: DetectorName = "none"
     detector_weights: str = ""
@@ -80,9 +86,10 @@ class IngestSettings:
     def identity(self) -> dict[str, Any]:
         """What decides the rows, for fingerprints: weights by their content.
 
-        Without a detector as it was before there were any, so that an ingest of then is still taken for finished.
+        How long a video may take is no part of it: that depends on the machine, and on what else it does.
         """
         settings = asdict(self)
+        del settings["seconds_per_video"]
         detector, weights = settings.pop("detector"), settings.pop("detector_weights")
         if detector != "none":
             settings["detector"] = detector

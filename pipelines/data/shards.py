@@ -4,7 +4,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,17 +14,38 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.data.checksums import digest_around, slot_checksums
+from pipelines.data.decoder import ReadVideo, process_decoder
+from pipelines.data.decoder_process import described, flat
 from pipelines.data.detectors import make_detector
-from pipelines.data.manifest import Manifest, VideoEntry
-from pipelines.data.schema import FORMAT_VERSION, QUARANTINE_SCHEMA, VIDEO_SCHEMA, IngestSettings
+from pipelines.data.manifest import SPLITS, Manifest, VideoEntry
+from pipelines.data.records import (
+    QUARANTINE,
+    VIDEOS,
+    Seal,
+    ShardRecord,
+    printable,
+    quarantine_content,
+    quarantine_row,
+)
+from pipelines.data.schema import FORMAT_VERSION, VIDEO_SCHEMA, IngestSettings
+from pipelines.data.stored import frame_offsets
 from stprivacy.decoding import VideoError
 from stprivacy.durable import sync_folder
-from stprivacy.storage import is_remote, is_uri, local_copy, local_draft, location, object_state
-from stprivacy.video import VideoFrames, read_video
+from stprivacy.storage import (
+    StorageError,
+    is_remote,
+    is_uri,
+    local_copy,
+    local_draft,
+    location,
+    object_state,
+    partial_name,
+    write_whole,
+)
 
-VIDEOS, QUARANTINE = "videos", "quarantine"
 SHARD_NAME = re.compile(r"\d{5,}-[0-9a-f]{16}\.parquet")
-TEMPORARY_NAME = re.compile(r"\.(\d{5,}-[0-9a-f]{16}\.parquet|dataset\.json|ingest\.json)\.\d+\.partial")
+_GONE, _LOCKED = (-1, -1), (-2, -2)  # in place of size and time
 
 
 @dataclass(frozen=True)
@@ -55,45 +77,37 @@ def shard_name(number: int, inputs: object) -> str:
 
 
 def _file_state(path: str) -> tuple[int, int | str]:
+    """What changes when a file does, or when it becomes one that can be read."""
     try:
         if is_uri(path):
             return object_state(location(path))
         state = os.stat(path)
     except OSError:
-        return -1, -1  # gone since it was listed: decoding will say so
-    return state.st_size, state.st_mtime_ns
+        return _GONE  # since it was listed, or in a locked folder: decoding will say so
+    return (state.st_size, state.st_mtime_ns) if os.access(path, os.R_OK) else _LOCKED
 
 
 def write_shard(shard: Shard, out: Path, settings: IngestSettings) -> None:
-    """Decode a shard's videos and write its rows and its quarantine.
+    """Decode a shard's videos and write its rows and its quarantine. Each row is a row group of its own.
 
-    The videos file is put into place last: it marks the pair as complete. Each row is a row group of its own.
+    Raises: Exception: what is not a video's fault: the output cannot be written, a store does not answer, or no process
+        can be started to read videos.
     """
     rejects: list[dict[str, str]] = []
-    with _atomic(out / VIDEOS / shard.name) as videos, _atomic(out / QUARANTINE / shard.name) as quarantine:
-        with _video_writer(videos) as writer:
+    content = _Content()
+    # A quarantine file beside videos that it does not describe would be noticed, and done again.
+    with _appearing(out / VIDEOS / shard.name) as draft:
+        with _video_writer(draft) as writer:
             for entry, actions in zip(shard.entries, shard.actions, strict=True):
                 try:
-                    writer.write_table(_row(entry, actions, settings), row_group_size=1)
+                    row = _row(entry, actions, settings)
                 except VideoError as error:
-                    rejects.append(quarantine_row(entry.video_id, entry.path, error.error, str(error)))
-        write_quarantine_table(quarantine, rejects)
-
-
-def quarantine_row(video_id: str, path: str, error: str, message: str) -> dict[str, str]:
-    """One unusable video: a short code and the reason in words."""
-    return {"video_id": video_id, "path": path, "error": error, "message": message}
-
-
-def write_quarantine(path: Path, rows: Iterable[dict[str, str]]) -> None:
-    """A quarantine file that appears whole or not at all."""
-    with _atomic(path) as temporary:
-        write_quarantine_table(temporary, rows)
-
-
-def write_quarantine_table(path: Path, rows: Iterable[dict[str, str]]) -> None:
-    """A quarantine file under exactly this name."""
-    pq.write_table(pa.Table.from_pylist(list(rows), QUARANTINE_SCHEMA), path)
+                    rejects.append(quarantine_row(entry.video_id, entry.path, error.error, flat(str(error))))
+                else:
+                    writer.write_table(row, row_group_size=1)
+                    content.add(row)
+        record = content.record(_seal(draft, content.lengths), settings)
+        write_whole(out / QUARANTINE / shard.name, quarantine_content(rejects, record))
 
 
 def _video_writer(path: Path) -> pq.ParquetWriter:
@@ -102,37 +116,86 @@ def _video_writer(path: Path) -> pq.ParquetWriter:
     )
 
 
-def _row(entry: VideoEntry, actions: tuple[int, ...], settings: IngestSettings) -> pa.Table:
-    with _on_disk(entry.path) as file:
-        checksum = _checksum(file)
-        video = read_video(
-            file,
-            stride=settings.stride,
-            short_side_px=settings.short_side_px,
-            tubelet_frames=settings.tubelet_frames,
-            limits=settings.limits,
+def _seal(path: Path, lengths: Sequence[int]) -> Seal:
+    with pa.memory_map(str(path)) as source, pq.ParquetFile(source, pre_buffer=False) as file:
+        offsets = tuple(frame_offsets(file, source, lengths))
+    digest = digest_around(path, list(zip(offsets, lengths, strict=True)))
+    return Seal(path.stat().st_size, digest, offsets, tuple(lengths))
+
+
+class _Content:
+    """What a shard's record says of its rows, counted while they are written."""
+
+    def __init__(self) -> None:
+        self.lengths: list[int] = []
+        self._digest = hashlib.sha256()
+        self._splits: list[tuple[str, ...]] = []
+        self._boxes: list[int] = []
+        self._notes: list[tuple[str, str]] = []
+
+    def add(self, row: pa.Table) -> None:
+        """Count a row; its pixels are in the digest by their checksums."""
+        (values,) = row.drop_columns("frames").to_pylist()
+        self.lengths.append(len(row.column("frames")[0].as_buffer()))
+        self._digest.update(json.dumps({**values, "notes": []}, sort_keys=True).encode())
+        self._splits.append(tuple(values["splits"]))
+        if values["person_boxes"] is not None:
+            self._boxes.append(sum(map(len, values["person_boxes"])))
+        self._notes += [(values["video_id"], note) for note in values["notes"]]
+
+    def record(self, seal: Seal, settings: IngestSettings) -> ShardRecord:
+        """Of all rows."""
+        counts = [Counter(split) for split in zip(*self._splits, strict=True)]
+        return ShardRecord(
+            seal,
+            content=self._digest.hexdigest(),
+            splits=tuple({name: count[name] for name in SPLITS} for count in counts),
+            with_boxes=len(self._boxes),
+            without_person=self._boxes.count(0),
+            notes=tuple(self._notes),
+            seconds_per_video=settings.seconds_per_video,
         )
-    values = {
-        "video_id": entry.video_id,
-        "actions": actions,
-        "privacy": list(entry.privacy),
-        "splits": entry.splits,
-        "shape": video.frames.shape,
-        "fps": video.fps,
-        "stride": settings.stride,
-        "source_frames": video.source_frames,
-        "checksum": checksum,
-        "person_boxes": _person_boxes(entry, video, settings),
-        "privacy_frames": _sampled(entry.privacy_frames, video, settings),
-    }
-    columns = [
-        _frames_column(video) if field.name == "frames" else pa.array([values[field.name]], field.type)
-        for field in VIDEO_SCHEMA
-    ]
-    return pa.Table.from_arrays(columns, schema=VIDEO_SCHEMA)
 
 
-def _frames_column(video: VideoFrames) -> pa.Array:
+def _row(entry: VideoEntry, actions: tuple[int, ...], settings: IngestSettings) -> pa.Table:
+    """Raises: VideoError: the video, or what is known of it, cannot be a row."""
+    with _on_disk(entry.path) as file:
+        video = process_decoder().read(file, settings)
+    with _failure_named("finding persons in it"):
+        boxes = _person_boxes(entry, video, settings)
+    with _failure_named("storing it"):
+        values = {
+            "video_id": printable(entry.video_id),
+            "actions": actions,
+            "privacy": list(entry.privacy),
+            "splits": entry.splits,
+            "shape": video.frames.shape,
+            "fps": video.fps,
+            "stride": settings.stride,
+            "source_frames": video.source_frames,
+            "checksum": video.checksum,
+            "slot_crc32": slot_checksums(video.frames, settings.tubelet_frames),
+            "notes": [printable(note) for note in video.notes],
+            "person_boxes": boxes,
+            "privacy_frames": _sampled(entry.privacy_frames, video, settings),
+        }
+        columns = [
+            _frames_column(video) if field.name == "frames" else pa.array([values[field.name]], field.type)
+            for field in VIDEO_SCHEMA
+        ]
+        return pa.Table.from_arrays(columns, schema=VIDEO_SCHEMA)
+
+
+@contextmanager
+def _failure_named(part: str) -> Iterator[None]:
+    """Inside it, whatever fails is the video's fault. Raises: VideoError: failed."""
+    try:
+        yield
+    except Exception as error:  # a detector, or labels of any kind
+        raise VideoError("failed", f"{part} failed: {described(error)}") from error
+
+
+def _frames_column(video: ReadVideo) -> pa.Array:
     """The pixels as one binary value, without a copy."""
     offsets = pa.array([0, video.frames.nbytes], pa.int64()).buffers()[1]
     return pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, offsets, pa.py_buffer(video.frames)])
@@ -140,9 +203,9 @@ def _frames_column(video: VideoFrames) -> pa.Array:
 
 @contextmanager
 def _on_disk(path: str) -> Iterator[str]:
-    """The video as a local file. Raises: VideoError: the store has none, or does not give it to us.
+    """The video as a local file.
 
-    Any other fault is the network's, not the video's: it ends the task, which is then tried again.
+    Raises: VideoError: the store has none, or does not give it to us. StorageError: any other fault is the network's.
     """
     if not is_uri(path):
         yield path
@@ -154,26 +217,19 @@ def _on_disk(path: str) -> Iterator[str]:
             raise VideoError("missing", "no such object") from error
         except PermissionError as error:
             raise VideoError("unreadable", f"cannot be read: {error}") from error
+        except Exception as error:  # each store has errors of its own
+            raise StorageError(f"{path} cannot be fetched: {described(error)}") from error
         yield str(file)
 
 
-def _checksum(path: str) -> str:
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        code = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
-        raise VideoError(code, f"cannot be read: {error.strerror}") from error
-
-
-def _person_boxes(entry: VideoEntry, video: VideoFrames, settings: IngestSettings) -> list[Any] | None:
+def _person_boxes(entry: VideoEntry, video: ReadVideo, settings: IngestSettings) -> list[Any] | None:
     """Boxes of each stored frame: those that are known, or else the detector's, if there is one."""
     if entry.person_boxes or settings.detector == "none":
         return _sampled(entry.person_boxes, video, settings)
     return make_detector(settings.detector, settings.detector_weights)(video.frames)
 
 
-def _sampled(values: Sequence[Any] | None, video: VideoFrames, settings: IngestSettings) -> list[Any] | None:
+def _sampled(values: Sequence[Any] | None, video: ReadVideo, settings: IngestSettings) -> list[Any] | None:
     """What is known of the sampled frames out of what is known of each source frame, the last repeated as they are."""
     if not values:
         return None
@@ -183,13 +239,13 @@ def _sampled(values: Sequence[Any] | None, video: VideoFrames, settings: IngestS
 
 
 @contextmanager
-def _atomic(path: Path) -> Iterator[Path]:
+def _appearing(path: Path) -> Iterator[Path]:
     """A name to write to; what was written is put into place as `path` if nothing failed, else removed."""
     if is_remote(path):
         with local_draft(path) as draft:
             yield draft
         return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    temporary = partial_name(path)
     try:
         yield temporary
         with temporary.open("rb") as file:
@@ -198,9 +254,3 @@ def _atomic(path: Path) -> Iterator[Path]:
         sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def write_text_atomic(path: Path, text: str) -> None:
-    """A small text file that appears whole or not at all."""
-    with _atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

@@ -91,7 +91,7 @@ def test_allowed_to_be_missing_they_are_quarantined(
         "  split 1: 1 train, 1 test, 0 unused",
         "  split 2: 2 train, 0 test, 0 unused",
         "  split 3: 0 train, 2 test, 0 unused",
-        "  missing  12",
+        "  missing  12  wave/(x)&1.avi, wave/(x)&2.avi, wave/(x)&3.avi and 9 more",
     ]
     index = VideoIndex(tmp_path / "out")
     assert [row.video_id for row in index.split("train", 1)] == ["wave/(x)&0.avi"]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pipelines.data.index import VideoIndex
-from tests.shard_fixtures import write_shard, write_tiny_dataset
+from tests.shard_fixtures import seal_dataset, write_shard, write_tiny_dataset
 
 
 @pytest.fixture(scope="module")
@@ -19,13 +19,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_dataset(tmp_path_factory.mktemp("tiny"), 11, 5, frames=(8, 2, 6), height=18, width=24)
 
 
-def rewrite_shard(folder: Path, number: int, change: dict[str, Any] | None = None, **layout: Any) -> Path:
-    """Write a shard again in another layout, its first row changed."""
+def rewrite_shard(folder: Path, number: int, change: dict[str, Any]) -> None:
+    """Write a shard again with its first row changed, as if that was what was ingested."""
     shard = sorted((folder / "videos").glob("*.parquet"))[number]
     rows = pq.read_table(shard).to_pylist()
-    rows[0].update(change or {})
-    write_shard(shard, rows, **layout)
-    return shard
+    rows[0].update(change)
+    write_shard(shard, rows)
+    seal_dataset(folder)
 
 
 def test_frames_are_the_stored_bytes_of_each_row(folder: Path) -> None:
@@ -86,7 +86,8 @@ def test_a_pickled_index_carries_no_frames(folder: Path) -> None:
     ids=["row_groups", "dictionary", "compressed"],
 )
 def test_a_shard_of_another_layout_is_refused_by_name(tmp_path: Path, layout: dict[str, Any]) -> None:
-    shard = rewrite_shard(write_tiny_dataset(tmp_path), 1, **layout)
+    shard = sorted((write_tiny_dataset(tmp_path, checksums=False) / "videos").glob("*.parquet"))[1]
+    write_shard(shard, pq.read_table(shard).to_pylist(), checksums=False, **layout)
     with pytest.raises(ValueError, match=rf"{shard.name} is not a shard of this format .*row.*: ingest again"):
         VideoIndex(tmp_path)
 
@@ -94,7 +95,8 @@ def test_a_shard_of_another_layout_is_refused_by_name(tmp_path: Path, layout: di
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"shape": [16, 32, 40, 1]}, "frames of row 0 are not 20480 plain"),
+        ({"shape": [16, 32, 40, 1]}, r"shape \(16, 32, 40, 1\) is not \[T H W 3\]"),
+        ({"shape": [14, 32, 40, 3]}, "it has 8 checksums for 7 tubelet slots"),
         ({"frames": bytes(3840), "shape": [1, 32, 40, 3]}, "up/0005.mp4: T = 1 is not a multiple of tubelet_frames 2"),
         ({"actions": [2]}, r"actions \[2\] are not in \[0, 2\)"),
         ({"actions": [-1]}, r"actions \[-1\] are not in \[0, 2\)"),
@@ -113,7 +115,7 @@ def test_a_row_that_contradicts_itself_is_refused(tmp_path: Path, change: dict[s
 
 
 def test_a_torn_shard_and_one_without_columns_are_refused(tmp_path: Path) -> None:
-    shard = sorted((write_tiny_dataset(tmp_path) / "videos").glob("*.parquet"))[0]
+    shard = sorted((write_tiny_dataset(tmp_path, checksums=False) / "videos").glob("*.parquet"))[0]
     whole = shard.read_bytes()
     shard.write_bytes(whole[:-100])
     with pytest.raises(ValueError, match=f"{shard.name} is not a shard of this format"):
@@ -126,8 +128,8 @@ def test_a_torn_shard_and_one_without_columns_are_refused(tmp_path: Path) -> Non
         VideoIndex(tmp_path)
 
 
-def test_a_missing_shard_is_noticed(tmp_path: Path) -> None:
-    sorted((write_tiny_dataset(tmp_path) / "videos").glob("*.parquet"))[2].unlink()
+def test_a_missing_shard_of_the_older_format_is_noticed(tmp_path: Path) -> None:
+    sorted((write_tiny_dataset(tmp_path, checksums=False) / "videos").glob("*.parquet"))[2].unlink()
     with pytest.raises(ValueError, match=r"holds 10 videos, but .*dataset\.json counts 12"):
         VideoIndex(tmp_path)
 
@@ -138,8 +140,11 @@ def test_an_unfinished_or_foreign_folder_is_refused(tmp_path: Path) -> None:
     description = json.loads((write_tiny_dataset(tmp_path) / "dataset.json").read_text())
     for text, message in [
         ("{", "dataset.json cannot be used"),
-        (json.dumps({**description, "format_version": 1}), "format_version is 1, this program reads 2.*ingest again"),
+        (json.dumps({**description, "format_version": 1}), "format_version is 1, this program reads 3.*ingest again"),
         (json.dumps({"format_version": 2}), "KeyError: 'dataset'"),
+        (json.dumps({"format_version": 3}), "is not as it was written: run jobs/ingest.py again with --verify"),
+        ("[" * 100_000, "RecursionError"),
+        ("[]", "TypeError"),
     ]:
         (tmp_path / "dataset.json").write_text(text)
         with pytest.raises(ValueError, match=message):

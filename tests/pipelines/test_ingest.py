@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import threading
-import time
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from bad_corpus import write_bad_corpus, write_video
+from ingest_fixtures import digests, read_rows, wait_for, write_csv, writer_of
 
 from pipelines.data.datasets import load_manifest
 from pipelines.data.datasets.synth import SynthSettings, generate
@@ -28,14 +29,6 @@ CLIPS = Path(__file__).resolve().parents[3] / "shared" / "reference" / "clips"
 ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
-
-
-def write_csv(folder: Path, names: list[str]) -> Manifest:
-    rows = [
-        f"{name},{('run', 'jump')[at % 2]},{('train', 'test')[at % 3 == 2]},{at % 2},1" for at, name in enumerate(names)
-    ]
-    (folder / "list.csv").write_text("\n".join(["path,action,split,privacy_face,privacy_skin", *rows]) + "\n")
-    return load_manifest("csv", Sources(manifest=folder / "list.csv"))
 
 
 @pytest.fixture(scope="module")
@@ -57,22 +50,13 @@ def finished(manifest: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return out
 
 
-def digests(out: Path) -> dict[str, str]:
-    files = sorted(path for path in out.rglob("*") if path.is_file())
-    return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
-def read_rows(out: Path, folder: str) -> list[dict[str, object]]:
-    return [row for path in sorted((out / folder).glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
-
-
 def test_every_video_is_a_row_or_in_quarantine(manifest: Manifest, finished: Path) -> None:
     ledger = ingest(manifest, finished, SETTINGS)
     assert ledger == Ledger(11, ({"train": 7, "test": 3, "unused": 0},), {"truncated": 1})
     assert str(ledger).splitlines() == [
         "11 videos in = 10 rows + 1 quarantined",
         "  split 1: 7 train, 3 test, 0 unused",
-        "  truncated  1",
+        "  truncated  1  cut.mp4",
     ]
     assert [row["video_id"] for row in read_rows(finished, "videos")] == [
         entry.video_id for entry in manifest.entries if entry.video_id != "cut.mp4"
@@ -91,6 +75,8 @@ def test_plain_pyarrow_reads_what_the_decoder_saw(manifest: Manifest, finished: 
         assert tuple(manifest.action_names[action] for action in row["actions"]) == entry.actions
         assert (bytes(row["privacy"]), tuple(row["splits"])) == (entry.privacy, entry.splits)
         assert (row["stride"], row["fps"], row["source_frames"]) == (2, 12.0, video.source_frames)
+        slots = frames.reshape(len(frames) // 4, -1)
+        assert row["slot_crc32"] == [zlib.crc32(slot.tobytes()) for slot in slots]
         assert row["checksum"] == hashlib.sha256(Path(entry.path).read_bytes()).hexdigest()
         assert row["person_boxes"] is row["privacy_frames"] is None
 
@@ -144,7 +130,7 @@ def test_an_interrupted_ingest_continues_with_what_is_missing(
     videos[0].unlink()
     videos[1].unlink()
     (out / "quarantine" / videos[1].name).unlink()
-    (out / "videos" / f".{videos[1].name}.123.partial").write_bytes(b"half")
+    (out / "videos" / ".0123456789abcdef.123-01234567.partial").write_bytes(b"half")
     ingest(manifest, out, SETTINGS)
     assert digests(out) == digests(finished)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
@@ -175,7 +161,7 @@ def test_other_settings_in_the_same_folder_are_one_clear_error(manifest: Manifes
 
 def test_a_folder_of_an_older_format_is_refused(manifest: Manifest, tmp_path: Path) -> None:
     (tmp_path / "ingest.json").write_text('{"format_version": 1, "dataset": "csv", "settings": {}}')
-    with pytest.raises(IngestError, match="begun in format 1, this program writes 2: ingest into another --out"):
+    with pytest.raises(IngestError, match="begun in format 1, this program writes 3: ingest into another --out"):
         ingest(manifest, tmp_path, SETTINGS)
 
 
@@ -194,7 +180,7 @@ def test_several_splits_actions_and_frame_labels_are_stored(tmp_path: Path) -> N
         "3 videos in = 2 rows + 1 quarantined",
         "  split 1: 1 train, 1 test, 0 unused",
         "  split 2: 1 train, 0 test, 1 unused",
-        "  missing  1",
+        "  missing  1  c",
     ]
     first, second = read_rows(tmp_path / "out", "videos")
     assert (first["actions"], first["privacy"], first["splits"]) == ([1, 0], [1, 0], ["train", "unused"])
@@ -246,13 +232,6 @@ def test_person_boxes_follow_the_sampled_frames(tmp_path: Path) -> None:
         assert row["person_boxes"][len(sampled) :] == sampled[-1:] * (row["shape"][0] - len(sampled))
 
 
-def wait_for(what: str, condition: object, seconds: float = 90) -> None:
-    until = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < until, f"no {what} after {seconds} s"
-        time.sleep(0.005)
-
-
 @pytest.fixture(scope="module")
 def long_manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     """Links to one longer video: quick to write, and work enough to be interrupted in."""
@@ -278,10 +257,9 @@ def test_a_killed_task_is_run_again_with_equal_output(
     killed: list[int] = []
 
     def kill() -> None:
-        # A half-written file carries the id of the process that is writing it.
         wait_for("task", lambda: any((out / "videos").glob(".*.partial")))
         for path in (out / "videos").glob(".*.partial"):
-            os.kill(int(path.name.split(".")[-2]), signal.SIGKILL)
+            os.kill(writer_of(path), signal.SIGKILL)
             killed.append(1)
             return
 
