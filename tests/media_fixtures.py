@@ -20,7 +20,10 @@ QUIET = {
 
 @dataclass(frozen=True)
 class Source:
-    """How a source is made: frame n is shown at times[n] ticks of time_base; size is (width, height)."""
+    """How a source is made: frame n is shown at times[n] ticks of time_base; size is (width, height).
+
+    noise: its right edge changes from frame to frame, so that it is not encoded in next to no bytes.
+    """
 
     codec: str = "libx264"
     times: Sequence[int] = range(0, 12)
@@ -31,6 +34,7 @@ class Source:
     sample_aspect: Fraction | None = None
     rotation: float = 0
     timescale: int = 90_000
+    noise: bool = False
 
 
 def write_source(path: Path, source: Source, container_format: str | None = None) -> Path:
@@ -48,7 +52,10 @@ def write_source(path: Path, source: Source, container_format: str | None = None
         if source.rotation:
             stream.set_display_rotation(source.rotation)
         for number, ticks in enumerate(source.times):
-            frame = av.VideoFrame.from_ndarray(picture(number, len(source.times), source.size))
+            image = picture(number, len(source.times), source.size)
+            if source.noise:
+                image[:, -16:] = np.random.default_rng(number).integers(0, 255, (len(image), 16, 3))
+            frame = av.VideoFrame.from_ndarray(image)
             frame = frame.reformat(format=source.pixel_format)
             frame.pts, frame.time_base = ticks, source.time_base
             container.mux(stream.encode(frame))
