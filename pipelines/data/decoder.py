@@ -10,14 +10,13 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipelines.data.decoder_process import READY, Answer, Refusal, Request, described, fill, receive, send
 from pipelines.data.schema import IngestSettings
 from stprivacy.decoding import VideoError
+from stprivacy.video import VideoFrames
 
 PROCESS_MODULE = "pipelines.data.decoder_process"
 _ATTEMPTS = 2  # of a video whose process dies: the first time, another program may have taken the memory
@@ -30,17 +29,6 @@ class DecoderError(RuntimeError):
     """The process cannot be started, whatever the video."""
 
 
-@dataclass(frozen=True)
-class ReadVideo:
-    """What `stprivacy.video.VideoFrames` has; checksum: SHA-256 of the file; notes: what was left out of the video."""
-
-    frames: NDArray[np.uint8]
-    fps: float
-    source_frames: int
-    checksum: str
-    notes: tuple[str, ...]
-
-
 class Decoder:
     """A process that reads one video after the other; started when first needed, and again where one has ended it."""
 
@@ -48,8 +36,8 @@ class Decoder:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection = socket.socket()
 
-    def read(self, path: str, settings: IngestSettings) -> ReadVideo:
-        """A local file's frames.
+    def read(self, path: str, settings: IngestSettings) -> tuple[VideoFrames, str]:
+        """A local file's frames, and the SHA-256 of its content.
 
         Raises: VideoError: as `stprivacy.video.read_video`; failed: it raises anything else; timed-out: it takes longer
             than settings.seconds_per_video; crashed: it ends the process, twice. DecoderError: there is no process.
@@ -69,7 +57,7 @@ class Decoder:
                 ends.append(self.stop())
         raise VideoError("crashed", f"it ended the process that reads videos, twice ({', then '.join(ends)})")
 
-    def _ask(self, request: Request, seconds: float) -> ReadVideo:
+    def _ask(self, request: Request, seconds: float) -> tuple[VideoFrames, str]:
         deadline = time.monotonic() + seconds
         self._connection.settimeout(None if math.isinf(seconds) else seconds)
         send(self._connection, request)
@@ -85,7 +73,7 @@ class Decoder:
         if not math.isinf(seconds):
             self._connection.settimeout(max(deadline - time.monotonic(), 0.001))
         fill(self._connection, frames.reshape(-1).data)
-        return ReadVideo(frames, answer.fps, answer.source_frames, answer.checksum, answer.notes)
+        return VideoFrames(frames, answer.fps, answer.source_frames, answer.notes), answer.checksum
 
     def _start_if_needed(self) -> None:
         if self._process is not None and self._process.poll() is None:

@@ -84,9 +84,7 @@ def _serve(connection: socket.socket, read: Callable[..., VideoFrames]) -> None:
             send(connection, Refusal("failed", f"reading it failed: {described(error)}"))
         else:
             frames = video.frames
-            # Later versions of the reader say what it left out.
-            notes = tuple(getattr(video, "notes", ()))
-            send(connection, Answer(checksum, frames.shape, video.fps, video.source_frames, notes))
+            send(connection, Answer(checksum, frames.shape, video.fps, video.source_frames, video.notes))
             connection.sendall(frames.reshape(-1).data)
             del video, frames  # the next video needs the memory
 

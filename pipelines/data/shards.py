@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.data.checksums import digest_around, slot_checksums
-from pipelines.data.decoder import ReadVideo, process_decoder
+from pipelines.data.decoder import process_decoder
 from pipelines.data.decoder_process import described, flat
 from pipelines.data.detectors import make_detector
 from pipelines.data.manifest import SPLITS, Manifest, VideoEntry
@@ -43,6 +43,7 @@ from stprivacy.storage import (
     partial_name,
     write_whole,
 )
+from stprivacy.video import VideoFrames
 
 SHARD_NAME = re.compile(r"\d{5,}-[0-9a-f]{16}\.parquet")
 _GONE, _LOCKED = (-1, -1), (-2, -2)  # in place of size and time
@@ -160,7 +161,7 @@ class _Content:
 def _row(entry: VideoEntry, actions: tuple[int, ...], settings: IngestSettings) -> pa.Table:
     """Raises: VideoError: the video, or what is known of it, cannot be a row."""
     with _on_disk(entry.path) as file:
-        video = process_decoder().read(file, settings)
+        video, checksum = process_decoder().read(file, settings)
     with _failure_named("finding persons in it"):
         boxes = _person_boxes(entry, video, settings)
     with _failure_named("storing it"):
@@ -173,7 +174,7 @@ def _row(entry: VideoEntry, actions: tuple[int, ...], settings: IngestSettings) 
             "fps": video.fps,
             "stride": settings.stride,
             "source_frames": video.source_frames,
-            "checksum": video.checksum,
+            "checksum": checksum,
             "slot_crc32": slot_checksums(video.frames, settings.tubelet_frames),
             "notes": [printable(note) for note in video.notes],
             "person_boxes": boxes,
@@ -195,7 +196,7 @@ def _failure_named(part: str) -> Iterator[None]:
         raise VideoError("failed", f"{part} failed: {described(error)}") from error
 
 
-def _frames_column(video: ReadVideo) -> pa.Array:
+def _frames_column(video: VideoFrames) -> pa.Array:
     """The pixels as one binary value, without a copy."""
     offsets = pa.array([0, video.frames.nbytes], pa.int64()).buffers()[1]
     return pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, offsets, pa.py_buffer(video.frames)])
@@ -222,14 +223,14 @@ def _on_disk(path: str) -> Iterator[str]:
         yield str(file)
 
 
-def _person_boxes(entry: VideoEntry, video: ReadVideo, settings: IngestSettings) -> list[Any] | None:
+def _person_boxes(entry: VideoEntry, video: VideoFrames, settings: IngestSettings) -> list[Any] | None:
     """Boxes of each stored frame: those that are known, or else the detector's, if there is one."""
     if entry.person_boxes or settings.detector == "none":
         return _sampled(entry.person_boxes, video, settings)
     return make_detector(settings.detector, settings.detector_weights)(video.frames)
 
 
-def _sampled(values: Sequence[Any] | None, video: ReadVideo, settings: IngestSettings) -> list[Any] | None:
+def _sampled(values: Sequence[Any] | None, video: VideoFrames, settings: IngestSettings) -> list[Any] | None:
     """What is known of the sampled frames out of what is known of each source frame, the last repeated as they are."""
     if not values:
         return None
