@@ -30,6 +30,14 @@ def test_top1_and_its_floor_by_hand() -> None:
     assert scores["floor_action_top1"] == 50.0
 
 
+def test_means_of_outputs_may_pass_1_by_rounding_and_no_further() -> None:
+    labels = torch.tensor([0, 1])
+    assert action_scores(torch.eye(2) * (1 + 5e-5) - 5e-5, labels, bootstrap=9)["action_top1"] == 100.0
+    for outside in (torch.eye(2) * 1.001, torch.eye(2) - 0.001):
+        with pytest.raises(MetricError, match=r"must be in \[0, 1\]"):
+            action_scores(outside, labels, bootstrap=9)
+
+
 def test_privacy_scores_by_hand() -> None:
     probabilities = torch.tensor([[0.9], [0.8], [0.4], [0.1]])
     labels = torch.tensor([[1], [0], [1], [0]])

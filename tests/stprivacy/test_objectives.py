@@ -183,6 +183,17 @@ def test_spacts_anonymizer_goes_up_the_nt_xent_that_the_network_goes_down() -> N
     assert objective.losses(raw(video), share, NOISE)[0] < loss
 
 
+def test_spact_compares_the_two_frames_of_each_video_with_those_of_the_others() -> None:
+    objective, share = self_supervised(), batch()
+    (learner,) = objective.learners
+    own = NOISE.scoped("self_supervised")
+    frames = two_frames(share.video, own.uniform("frames", 4, 2)).unsqueeze(3)  # b 2 c 1 h w
+    first, second = (learner.module(frames[:, i], own) for i in range(2))
+    expected = nt_xent(first, second, SPActConfig().temperature)
+    torch.testing.assert_close(objective.gain(raw(share.video), share, NOISE), expected)
+    torch.testing.assert_close(objective.losses(raw(share.video), share, NOISE)[0], expected)
+
+
 def test_spact_reads_no_label() -> None:
     objective, share = self_supervised(), batch()
     turned = replace(share, privacy=1 - share.privacy)

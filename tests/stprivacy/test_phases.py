@@ -26,7 +26,7 @@ from stprivacy.noise import ClipNoise
 from stprivacy.phases.adversarial import AdversarialPhase, adversarial
 from stprivacy.phases.context import Batch
 from stprivacy.phases.evaluate import evaluate
-from stprivacy.phases.initialize import InitializationPhase, initialize
+from stprivacy.phases.initialize import InitializationPhase, SelfRecognizer, initialize
 from stprivacy.phases.learner import NonFiniteError
 from stprivacy.phases.local import LocalContext
 from stprivacy.phases.loop import Training
@@ -98,8 +98,21 @@ def test_phase_1_trains_the_output_layer_by_reconstruction_only() -> None:
         phase = InitializationPhase(anonymizer, 2, LossConfig(lambda_reconstruction=weight), TRAIN, LocalContext())
         terms = phase.backward(*a_batch())
         assert (anonymizer.head.weight.grad is not None) == trained
+        groups = phase.learner.optimizer.param_groups
+        assert any(p is anonymizer.head.weight for group in groups for p in group["params"]) == trained
         assert all(p.grad is not None for p in anonymizer.predictors.parameters())
         assert {"kept_stage_1", "kept_stage_2", "mask_gradient_norm", "loss_action"} <= set(terms)
+
+
+def test_phase_1_classifies_the_mean_of_the_tokens_that_are_kept() -> None:
+    model, (batch, noise) = SelfRecognizer(STPrivacy(MODEL), 2).train(), a_batch()
+    anonymized, logits = model(batch.video, noise)
+    _, tokens, keep = model.anonymizer.features(batch.video, noise=noise)
+    assert 0 < keep.mean() < 1
+    for sample in range(4):
+        expected = model.classifier(tokens[sample][keep[sample] == 1].mean(0))
+        torch.testing.assert_close(logits[sample], expected)
+        assert torch.equal(keep[sample], anonymized.keep[sample].flatten())
 
 
 def train_init(
