@@ -28,82 +28,107 @@ class Clock:
         # For a raw stream libav's average is an assumption; the guess heeds the stream's own headers.
         rates = (guessed, average) if container_format in RAW_FORMATS else (average, guessed)
         rate = next((rate for rate in rates if rate), Fraction(0))
+        self._tick = stream.time_base or Fraction(0)
         # Where nothing is known libav guesses one frame a tick.
-        is_known = rate > 0 and (bool(average) or rate * (stream.time_base or 0) != 1)
+        is_known = rate > 0 and (bool(average) or rate * self._tick != 1)
         self.rate = rate if is_known else Fraction(0)  # frames a second by the headers; 0: they tell none
-        self._stream_start = (stream.start_time or 0) * (stream.time_base or Fraction(0))
+        self._stream_start = (stream.start_time or 0) * self._tick
         # AVI numbers frames as they are decoded: libav's presentation times are then those of other frames.
         self._keeps_display_order = container_format != "avi"
-        self._has_stamps = container_format not in RAW_FORMATS  # but for some that libav makes up
+        self._has_stamps = self._tick > 0 and container_format not in RAW_FORMATS  # but for some that libav makes up
         self._closes_gaps = container_format in BROADCAST_FORMATS
         self.longest_gap = max(LONGEST_GAP_SECONDS, LONGEST_GAP_FRAMES / self.rate if self.rate else Fraction(0))
-        self._origin: Fraction | None = None
+        self._longest_step = int(self.longest_gap / self._tick) if self._has_stamps else 0  # ticks
+        self._tick_seconds = float(self._tick)
+        self._origin: Fraction | None = None  # by the container's clock, of the count of seconds
         self._earlier_origin: Fraction | None = None
-        self._last: Fraction | None = None
-        self._last_step: Fraction | None = None
-        self._last_duration = Fraction(0)
+        self._stamp: int | None = None  # of the last frame, if its time follows from it
+        self._time = Fraction(0)  # of the last frame, if it does not
+        self._step: Fraction | int | None = None  # from the last frame but one to the last; an int is ticks
+        self._duration = 0  # of the last frame, in ticks
+        self.frames = 0
+        self.elapsed = 0.0  # nearly `now`
         self.closed_leaps = 0
         self.is_known = True  # False once a frame had neither a stamp nor a rate to be timed by
 
     def start_seconds(self, first: VideoFrame) -> Fraction:
         """Time of the first frame by the container's clock."""
         stamps = self._stamps(first)
-        return stamps[0] if stamps and self._keeps_display_order else self._stream_start
+        return stamps[0] * self._tick if stamps and self._keeps_display_order else self._stream_start
 
-    def seconds(self, frame: VideoFrame) -> Fraction:
-        """Time of the next frame since the first one."""
+    @property
+    def now(self) -> Fraction:
+        """Time of the last frame that was followed, since the first one; 0 before."""
+        if self._stamp is None or self._origin is None:
+            return self._time
+        return self._stamp * self._tick - self._origin
+
+    def follow(self, frame: VideoFrame) -> None:
+        """Take note of the next frame."""
         stamps = self._stamps(frame)
-        if self._last is None:
-            self._origin, now = stamps[0] if stamps else None, Fraction(0)
+        self._duration = frame.duration or 0
+        self.frames += 1
+        if self.frames == 1:
+            self._stamp, self._origin = (stamps[0], stamps[0] * self._tick) if stamps else (None, None)
+        elif self._stamp is not None and stamps and 0 < stamps[0] - self._stamp <= self._longest_step:
+            # Nearly always so. Fractions would take a fifth of the time in which a small frame is decoded.
+            self._step = stamps[0] - self._stamp
+            self._stamp = stamps[0]
+            self.elapsed += self._step * self._tick_seconds
         else:
-            now = self._after(self._last, stamps)
-            self._last_step = now - self._last
-        self._last = now
-        self._last_duration = (frame.duration or 0) * (frame.time_base or Fraction(0))
-        return now
+            before = self.now
+            self._follow_with_care(before, stamps)
+            self._step, self.elapsed = self.now - before, float(self.now)
 
     def end_seconds(self) -> Fraction:
         """Where the last frame ends: by its own duration, else by the last step, else by the frame rate; 0 before."""
-        if self._last is None:
+        if self.frames == 0:
             return Fraction(0)
-        if self._last_duration > 0:
-            return self._last + self._last_duration
-        is_pause = self._last_step is not None and self._last_step > self.longest_gap
-        return self._last + (self._step() if is_pause or self._last_step is None else self._last_step)
+        if self._duration > 0:
+            return self.now + self._duration * self._tick
+        step = self._step * self._tick if isinstance(self._step, int) else self._step
+        is_pause = step is None or step > self.longest_gap
+        return self.now + (self._usual_step() if is_pause or step is None else step)
 
-    def _stamps(self, frame: VideoFrame) -> list[Fraction]:
-        """A frame's times by the container's clock, the most credible first."""
+    def _stamps(self, frame: VideoFrame) -> list[int]:
+        """A frame's times by the container's clock in ticks, the most credible first."""
+        if not self._has_stamps:
+            return []
         stamps = (frame.pts, frame.dts) if self._keeps_display_order else (frame.dts,)
-        time_base = frame.time_base if self._has_stamps else None
-        return [stamp * time_base for stamp in stamps if stamp is not None] if time_base else []
+        return [stamp for stamp in stamps if stamp is not None]
 
-    def _after(self, last: Fraction, stamps: list[Fraction]) -> Fraction:
+    def _follow_with_care(self, last: Fraction, stamps: list[int]) -> None:
         if not stamps:
-            return last + self._step()
-        origin = self._origin_of(stamps[0], last)
-        increasing = (stamp - origin for stamp in stamps if stamp - origin > last)
-        return next(increasing, None) or last + self._step() / 2
+            self._stamp, self._time = None, last + self._usual_step()
+            return
+        self._origin = origin = self._origin_of(stamps[0] * self._tick, last)
+        self._stamp = next((stamp for stamp in stamps if stamp * self._tick - origin > last), None)
+        if self._stamp is None:
+            self._time = last + self._usual_step() / 2
 
     def _origin_of(self, stamp: Fraction, last: Fraction) -> Fraction:
         """What to count a stamp from: as before, or anew where it leaps."""
         if self._origin is None:
-            self._origin = stamp - last - self._step()
+            return stamp - last - self._usual_step()
         ahead = stamp - self._origin - last
         if not self.leaps(ahead):
             return self._origin
         earlier = self._earlier_origin
         if earlier is not None and 0 < stamp - earlier - last <= self.longest_gap:
-            self._origin, self._earlier_origin = earlier, self._origin
-        elif ahead < 0 or self._closes_gaps:
+            self._earlier_origin = self._origin
+            return earlier
+        if ahead < 0 or self._closes_gaps:
             self.closed_leaps += 1
-            self._origin, self._earlier_origin = stamp - last - self._step(), self._origin
+            self._earlier_origin = self._origin
+            return stamp - last - self._usual_step()
         return self._origin
 
     def leaps(self, seconds: Fraction) -> bool:
         """Whether stamps that differ by as much are not just a frame or a few apart."""
         return not -CLOCK_RESET_SECONDS < seconds <= self.longest_gap
 
-    def _step(self) -> Fraction:
-        step = 1 / self.rate if self.rate else self._last_step
-        self.is_known = self.is_known and step is not None
-        return step or 1 / ASSUMED_RATE
+    def _usual_step(self) -> Fraction:
+        if self.rate:
+            return 1 / self.rate
+        self.is_known = self.is_known and self._step is not None
+        return (self._step * self._tick if isinstance(self._step, int) else self._step) or 1 / ASSUMED_RATE

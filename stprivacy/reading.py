@@ -1,4 +1,4 @@
-"""Reading the frames of an open video in order, each with its time, and judging at the end whether they were all."""
+"""Reading the frames of an open video in order, with their times, and judging at the end whether they were all."""
 
 import math
 from collections.abc import Iterator
@@ -21,6 +21,8 @@ MAX_FRAME_RATE = 240  # turns max_seconds into a bound on frames that no forged 
 RATE_TOLERANCE = 0.1  # by which a header's frame rate may miss that of the frames
 _COUNTING_FORMATS = ("mov", "avi", "gif")  # whose headers count the frames; in others libav's number is a guess
 
+_UNMEASURED_FORMATS = (*BROADCAST_FORMATS, *RAW_FORMATS)  # libav guesses their length from stamps or the size
+
 
 class Reading:
     """One pass over the frames of a stream in order of presentation, and the account of it.
@@ -36,13 +38,13 @@ class Reading:
         self.frames = 0
         self._packets = self._discarded = self._damaged = self._damaged_before_key = 0
         self._before_key: int | None = None  # packets before the first picture that needs no other
-        self._unread = Unread(container, float(self.clock.longest_gap), self.format in BROADCAST_FORMATS)
+        self._unread = Unread(container, stream, float(self.clock.longest_gap), self.format in BROADCAST_FORMATS)
         self.started_at = Fraction(0)  # the first frame, by the container's clock
         self._declared_seconds = self._length_by_header()
         self._check_seconds(self._declared_seconds)
 
-    def __iter__(self) -> Iterator[tuple[VideoFrame, Fraction]]:
-        """Each frame with its seconds since the first one. Raises: VideoError: too-long."""
+    def __iter__(self) -> Iterator[VideoFrame]:
+        """Each frame; `clock.now` is its time. Raises: VideoError: too-long."""
         context = self.stream.codec_context
         context.thread_count = 1
         context.options = {"max_pixels": str(self.limits.max_pixels)}  # the size may change in mid-stream
@@ -60,7 +62,8 @@ class Reading:
                 if self.frames > max_frames:
                     limit = f"the limit of {self.limits.max_seconds:g} s allows {max_frames}"
                     raise VideoError("too-long", f"has over {max_frames} frames; {limit}")
-                yield frame, self._timed(frame)
+                self._follow(frame)
+                yield frame
 
     def _demuxed(self) -> "Iterator[Packet[VideoStream]]":
         try:
@@ -78,12 +81,11 @@ class Reading:
         self._discarded += packet.is_discard
         self._unread.follow(packet)
 
-    def _timed(self, frame: VideoFrame) -> Fraction:
+    def _follow(self, frame: VideoFrame) -> None:
         if self.frames == 1:
             self.started_at = self.clock.start_seconds(frame)
-        seconds = self.clock.seconds(frame)
-        self._check_seconds(float(seconds))
-        return seconds
+        self.clock.follow(frame)
+        self._check_seconds(self.clock.elapsed)
 
     def _check_seconds(self, seconds: float) -> None:
         if seconds > self.limits.max_seconds:
@@ -91,15 +93,15 @@ class Reading:
 
     def _length_by_header(self) -> float:
         """Length of the video stream by its header in seconds, 0 where it tells none."""
-        if self.format in BROADCAST_FORMATS:
-            return 0.0  # libav takes it from the first and the last time stamp
+        if self.format in _UNMEASURED_FORMATS:
+            return 0.0
         if self.stream.duration and self.stream.time_base:
             return float(self.stream.duration * self.stream.time_base)
         # A container's length is that of its longest stream, which may be sound.
         return self._container_seconds() if len(self.container.streams) == 1 else 0.0
 
     def _container_seconds(self) -> float:
-        return 0.0 if self.format in BROADCAST_FORMATS else (self.container.duration or 0) / av.time_base
+        return 0.0 if self.format in _UNMEASURED_FORMATS else (self.container.duration or 0) / av.time_base
 
     @property
     def fps(self) -> float:
@@ -139,9 +141,7 @@ class Reading:
         if self.frames >= COMPLETE_FRACTION * counted:
             return ""
         if self.format == "avi":  # which counts a picture again for each moment of a pause; its seconds shrink when cut
-            is_whole = self.frames > 0 and self._reaches(
-                float(counted / self.clock.rate) if self.clock.rate else math.inf
-            )
+            is_whole = self.clock.rate > 0 and self._reaches(float(counted / self.clock.rate))
         else:  # which may count what it hides
             is_whole = not self._damaged and self._reaches(self._declared_seconds)
         if is_whole:
@@ -172,7 +172,7 @@ class Reading:
     def _too_damaged(self) -> str:
         """Damage within: a cut that begins inside a group of pictures is none, nor is a pause."""
         damaged = self._damaged if self._before_key is None else self._damaged - self._damaged_before_key
-        if damaged > (1 - COMPLETE_FRACTION) * self._packets:
+        if self.frames and damaged > (1 - COMPLETE_FRACTION) * self._packets:
             return f"{damaged} of its {self._packets} packets are damaged"
         if self.format != "mov" and self._unread.exceeds(1 - COMPLETE_FRACTION, self.limits):
             return f"over {1 - COMPLETE_FRACTION:.0%} of the file hold nothing that can be read"

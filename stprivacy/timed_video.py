@@ -71,10 +71,9 @@ class TimedVideo:
             if first is None:
                 self._reading.check_complete()
                 raise VideoError("unreadable", "no frame can be decoded")
-            frame, _ = first
             self.start_seconds = self._reading.started_at
-            self.width, self.height = upright_size(frame)
-            self.aspect = upright_aspect(frame, stream.sample_aspect_ratio)
+            self.width, self.height = upright_size(first)
+            self.aspect = upright_aspect(first, stream.sample_aspect_ratio)
             self._open = stack.pop_all()
         self._first, self._stride, self._upright = first, stride, UprightFrames(height_px, width_px)
 
@@ -103,10 +102,10 @@ class TimedVideo:
         carry no times and the file tells no frame rate.
         """
         with decoding_errors_told():
-            for number, (frame, seconds) in enumerate(chain((self._first,), self._decoded)):
+            for number, frame in enumerate(chain((self._first,), self._decoded)):
                 self._check_timed()
                 if number % self._stride == 0:
-                    yield TimedFrame(self._upright(frame), seconds)
+                    yield TimedFrame(self._upright(frame), self._reading.clock.now)
             self._reading.check_complete()
             self.end_seconds = self._reading.clock.end_seconds()
             self._check_timed()

@@ -22,25 +22,27 @@ class Unread:
     first packet and behind the last one counts as well.
     """
 
-    def __init__(self, container: InputContainer, longest_gap_seconds: float, is_broadcast: bool) -> None:
+    def __init__(
+        self, container: InputContainer, stream: VideoStream, longest_gap_seconds: float, is_broadcast: bool
+    ) -> None:
         """The clock leaps where it advances by more than longest_gap_seconds; in a broadcast also where it falls so."""
-        self._container, self._longest_gap, self._is_broadcast = container, longest_gap_seconds, is_broadcast
+        self._container, self._is_broadcast = container, is_broadcast
+        self._longest_gap = longest_gap_seconds / float(stream.time_base or 1)  # ticks
         self._smallest = max(SMALLEST_HOLE_BYTES, SMALLEST_HOLE_FRACTION * container.size)
         self._stretches: list[tuple[int, int, int]] = []  # from a byte of the file to another, before a packet's number
         self._leaps: list[int] = [0] if is_broadcast else []  # before packets of these numbers
         self._packets = 0
         self._end: int | None = 0 if is_broadcast else None  # of the last packet
-        self._last_at: float | None = None
+        self._last: int | None = None  # time stamp
 
     def follow(self, packet: "Packet[VideoStream]") -> None:
         """Take note of the next packet of the video, in the order of the file."""
         stamp = packet.dts if packet.dts is not None else packet.pts
         if stamp is not None:
-            now = float(stamp * packet.time_base)
-            ahead = 0.0 if self._last_at is None else now - self._last_at
+            ahead = 0 if self._last is None else stamp - self._last
             if ahead > self._longest_gap or (self._is_broadcast and ahead < -self._longest_gap):
                 self._leaps.append(self._packets)
-            self._last_at = now
+            self._last = stamp
         if packet.pos is not None:
             if self._end is not None and packet.pos - self._end >= self._smallest:
                 self._stretches.append((self._end, packet.pos, self._packets))

@@ -62,7 +62,7 @@ def read_video(
 def _sampled(reading: Reading, stride: int, short_side_px: int, tubelet_frames: int) -> NDArray[np.uint8]:
     sampled: list[NDArray[np.uint8]] = []
     upright: UprightFrames | None = None
-    for number, (frame, _) in enumerate(reading):
+    for number, frame in enumerate(reading):
         if number % stride:
             continue
         upright = upright or UprightFrames(*_shrunk_size(frame, short_side_px))
