@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pipelines.data.index import VideoIndex
-from pipelines.data.reader import ParquetClips, epoch_order, is_for_validation, share_of
+from pipelines.data.reader import ParquetClips, epoch_order, share_of
 from stprivacy.config import AugmentConfig, ClipConfig, TestViewsConfig
 from stprivacy.noise import ClipNoise
 from stprivacy.phases.context import Batch
@@ -231,14 +231,6 @@ def test_small_videos_are_enlarged_and_short_ones_repeat_their_last_frame(tmp_pa
     frames = denormalize(batch.video)[0]
     assert frames.shape == (4, 16, 16, 3)
     assert torch.equal(frames[1], frames[3])
-
-
-def test_the_validation_share_is_about_that_part_of_the_ids_and_grows_by_adding_to_it() -> None:
-    ids = [f"{number:04d}.mp4" for number in range(4000)]
-    parts = [{name for name in ids if is_for_validation(name, share)} for share in (0.0, 0.15, 0.5, 1.0)]
-    # Standard error of the share: .008 at most.
-    assert [len(part) / 4000 for part in parts] == pytest.approx([0, 0.15, 0.5, 1], abs=0.025)
-    assert parts[1] < parts[2] < parts[3] == set(ids)
 
 
 def test_splits_without_videos_are_named(tmp_path: Path) -> None:
