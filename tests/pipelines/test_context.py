@@ -76,3 +76,22 @@ def test_a_worker_that_outlived_its_launch_stops(context: RayTrainContext) -> No
     claim(RunRequest(context.folder, {}), "a later launch")
     with pytest.raises(PhaseError, match="taken over by a later launch"):
         context.progress("a", 2, 2, 6)
+
+
+def test_heartbeat_tells_the_rate_of_the_last_half_minute_of_its_own_phase(
+    context: RayTrainContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [50.0]
+    monkeypatch.setattr("pipelines.train.context.time.monotonic", lambda: now[0])
+
+    def rate(phase: str, seconds: float, clips: int, steps: int) -> float:
+        """After that many steps, each of so many clips and seconds."""
+        for step in range(1, steps + 1):
+            now[0] += seconds
+            context.progress(phase, step, steps, clips)
+        return float(read_json(context.folder / "progress.json")["clips_per_second"])
+
+    assert rate("a", 1.0, 6, 1) == 0.0  # not known yet
+    assert rate("a", 2.0, 6, 100) == pytest.approx(3.0)
+    assert rate("a", 0.5, 6, 100) == pytest.approx(12.0)  # the slow steps are more than half a minute ago
+    assert rate("b", 1.0, 2, 10) == pytest.approx(2.0)  # and those of another phase do not count

@@ -46,6 +46,19 @@ def test_work_done_before_counts_as_done_but_not_as_speed(clock: list[float]) ->
         clock[0] += 5
         task.update(95)
         assert task.describe() == "95/100 videos, 1 videos/s, 5 s left"
+        task.finish()
+        assert task.describe() == "95/100 videos, 1 videos/s, took 5 s"
+
+
+def test_the_rate_is_that_of_the_last_minute_and_in_the_end_that_of_the_whole_work(clock: list[float]) -> None:
+    with Progress(quiet=True) as shown:
+        task = shown.task("ingest", total=1000, unit="videos")
+        for second in range(1, 301):
+            clock[0] += 1
+            task.update(second if second <= 200 else 200 + 5 * (second - 200))  # five times as fast at the end
+        assert task.rate() == pytest.approx(5.0)
+        task.finish()
+        assert task.rate() == pytest.approx(700 / 300)
 
 
 def test_quiet_shows_nothing() -> None:
@@ -56,6 +69,8 @@ def test_quiet_shows_nothing() -> None:
     assert screen.getvalue() == ""
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(42.2, "42 s"), (200, "3 min 20 s"), (7500, "2 h 05 min"), (-1, "0 s")])
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(42.2, "42 s"), (185, "3 min 05 s"), (200, "3 min 20 s"), (7500, "2 h 05 min"), (-1, "0 s")]
+)
 def test_duration_in_words(seconds: float, words: str) -> None:
     assert duration(seconds) == words

@@ -234,3 +234,5 @@ def test_history_is_read_up_to_the_line_being_written(tmp_path: Path) -> None:
     assert read_history(path) == []
     path.write_text('{"phase": "init", "step": 4, "loss": 1, "note": "x", "done": true}\n{"phase": "init", "step": 5')
     assert read_history(path) == [Report("init", 4, {"loss": 1.0})]
+    path.write_text('{"phase": "init", "step": 4}\n{"phase": "init", "step": 5}')  # which may go on
+    assert read_history(path) == [Report("init", 4, {})]

@@ -21,6 +21,8 @@ def test_a_grid_has_every_combination_once_the_last_moving_first() -> None:
         {"keep_ratio": 0.5, "lambda_privacy": 1.0},
     ]
     assert len(combinations) == len({tuple(x.items()) for x in combinations}) == 6
+    named_twice = parse_space({"keep_ratio": ("0.5", "0.9", "0.50")})
+    assert [x["keep_ratio"] for x in grid(named_twice)] == [0.5, 0.9]
 
 
 def test_random_draws_are_the_same_for_a_seed_and_never_repeat_a_finite_space() -> None:

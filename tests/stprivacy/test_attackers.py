@@ -18,6 +18,7 @@ from stprivacy.attackers import (
     epoch_factor,
 )
 from stprivacy.attackers.convolutional import FrameCnn, frame_max, frame_mean
+from stprivacy.attackers.pooled import Pooled
 from stprivacy.attackers.reconstruction import Reconstruction, recovery_loss, recovery_quality
 from stprivacy.config import ClipConfig, RecognizerConfig
 from stprivacy.models.recognizer import Recognizer
@@ -152,6 +153,26 @@ def test_the_pooled_probe_sees_mean_and_standard_deviation_of_the_kept_tubelets(
     assert not model.pool(video, torch.zeros_like(keep)).any()
 
 
+def test_the_pooled_probe_standardises_its_features_by_the_clips_it_was_fitted_to() -> None:
+    small = ClipConfig(frames=2, height_px=8, width_px=8, tubelet_frames=2, patch_size=4)
+    values = small.tubelet_values
+    model = Pooled(small, 2 * values)
+    nn.init.eye_(model.head.weight)  # so that the logits are what the layer sees
+    video = 5.0 + 3.0 * torch.randn(40, 3, 2, 8, 8)
+    video[:, :, :, 0::4] = 0.5  # a row of every tubelet never changes
+    keep = torch.ones(40, 1, 4)
+    statistics = model.statistics(torch.device("cpu"))
+    statistics.add(video[:10], keep[:10])
+    statistics.add(video[10:], keep[10:])
+    model.fit(statistics)
+    seen = model(video, keep).detach()
+    still = model.pool(video, keep).std(0) < 1e-6
+    assert 0 < still.float().mean() < 1
+    torch.testing.assert_close(seen.mean(0), torch.zeros(2 * values), rtol=0, atol=1e-4)
+    torch.testing.assert_close(seen[:, ~still].std(0, correction=0), torch.ones(int((~still).sum())), rtol=0, atol=1e-4)
+    assert not seen[:, still].any()
+
+
 def test_frames_are_joined_by_mean_or_by_the_highest() -> None:
     video, keep = torch.randn(2, 3, 4, 32, 32), torch.ones(2, 2, 4)
     for make_one, join in ((frame_mean, torch.mean), (frame_max, torch.amax)):
@@ -251,6 +272,8 @@ def test_psnr_and_ssim_of_an_equal_and_of_a_shifted_clip() -> None:
     torch.testing.assert_close(equal, torch.tensor([[100.0, 1.0]] * 2))
     torch.testing.assert_close(shifted[:, 0], torch.full((2,), 20.0), rtol=1e-4, atol=1e-4)
     assert (shifted[:, 1] < 1).all()
+    white = torch.ones_like(raw)
+    torch.testing.assert_close(recovery_quality(7 * white, white), torch.tensor([[100.0, 1.0]] * 2))  # cut off: white
 
 
 def test_unknown_attackers_are_refused_with_the_list_of_those_there_are() -> None:
