@@ -120,7 +120,8 @@ class Reading:
             pictures = min(self._before_key, undecoded)
             notes.append(f"begins inside a group of pictures: its first {pictures} pictures cannot be decoded")
         if self.clock.closed_leaps:
-            notes.append(f"its clock leaps ({self.clock.closed_leaps} x): what it leaps over is no pause here")
+            jumps = "once" if self.clock.closed_leaps == 1 else f"{self.clock.closed_leaps} times"
+            notes.append(f"its clock jumps {jumps}: the parts follow each other without a gap")
         if self._damaged:
             notes.append(f"{self._damaged} of its {self._packets} packets are damaged and were passed over")
         if self.format in RAW_FORMATS:
@@ -175,5 +176,5 @@ class Reading:
         if self.frames and damaged > (1 - COMPLETE_FRACTION) * self._packets:
             return f"{damaged} of its {self._packets} packets are damaged"
         if self.format != "mov" and self._unread.exceeds(1 - COMPLETE_FRACTION, self.limits):
-            return f"over {1 - COMPLETE_FRACTION:.0%} of the file hold nothing that can be read"
+            return f"over {1 - COMPLETE_FRACTION:.0%} of the file cannot be read: it holds no video there, nor anything else"
         return ""
