@@ -34,6 +34,7 @@ def test_draws_stay_in_their_ranges_and_weights_are_drawn_by_their_logarithm() -
     drawn = list(itertools.islice(draws(RANGES, 0), 400))
     assert all(0.5 <= x["keep_ratio"] <= 0.9 and 0.1 <= x["lambda_privacy"] <= 10 for x in drawn)
     assert {x["tubelet_frames"] for x in drawn} == {1.0, 2.0}
+    assert all(value == float(f"{value:.4g}") for x in drawn for value in x.values())  # short enough for a table
     below_one = sum(x["lambda_privacy"] < 1 for x in drawn)  # half of them, where even draws would give a tenth
     assert abs(below_one - 200) < 4 * math.sqrt(100)
 
@@ -91,6 +92,12 @@ def _play(plan: Plan, order: int) -> list[dict[str, float]]:
         plan.tell(done.number, _score(done))
 
 
+def test_a_grid_may_end_early_and_a_random_search_has_as_many_trials_as_asked_for() -> None:
+    assert _play(make_plan("grid", CHOICES, 4, 1, 0), 0) == list(grid(CHOICES))[:4]
+    assert _play(make_plan("grid", CHOICES, 0, 1, 0), 0) == list(grid(CHOICES))
+    assert _play(make_plan("random", RANGES, 5, 1, 7), 0) == list(itertools.islice(draws(RANGES, 7), 5))
+
+
 def _asked(space: Any = RANGES, num_trials: int = 9) -> Plan:
     return make_plan("optuna", space, num_trials, 3, seed=1)
 
@@ -116,6 +123,15 @@ def test_optuna_gives_a_small_space_once_and_ends() -> None:
     tried = _play(_asked(CHOICES, num_trials=20), 0)
     assert len(tried) == len({tuple(sorted(x.items())) for x in tried}) <= 6
     assert len(tried) >= 4
+
+
+def test_optuna_is_told_of_a_proposal_that_it_repeats_what_came_of_it_before() -> None:
+    plan: Any = _asked(CHOICES, num_trials=20)
+    _play(plan, 0)
+    told = [trial for trial in plan._search._ot_study.trials if trial.values]  # its own memory
+    assert len(told) > len({tuple(sorted(trial.params.items())) for trial in told})
+    for trial in told:
+        assert trial.values == pytest.approx(list(_score(Planned(0, trial.params)).values()))
 
 
 def test_a_round_waits_for_its_slowest_trial() -> None:
