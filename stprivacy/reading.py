@@ -176,5 +176,5 @@ class Reading:
         if self.frames and damaged > (1 - COMPLETE_FRACTION) * self._packets:
             return f"{damaged} of its {self._packets} packets are damaged"
         if self.format != "mov" and self._unread.exceeds(1 - COMPLETE_FRACTION, self.limits):
-            return f"over {1 - COMPLETE_FRACTION:.0%} of the file cannot be read: it holds no video there, nor anything else"
+            return f"over {1 - COMPLETE_FRACTION:.0%} of the file cannot be read"
         return ""
