@@ -154,12 +154,13 @@ def _objects(source: Path) -> Inputs:
 def check_apart(source: Path, out: Path) -> None:
     """See that raw videos and released ones do not share a folder. Raises: ValueError: they would."""
     source, out = whole_location(source), whole_location(out)
-    folder = source.parent if source.is_file() else source
+    is_file = source.is_file()
+    folder = source.parent if is_file else source
     first, second = (PurePosixPath(str(path).replace("://", "/")) for path in (folder, out))
     shown, asked = printable(str(out)), printable(str(source))
     if first == second:
         raise ValueError(f"--output {shown} is the folder of the raw videos: give another")
-    if first in second.parents and not source.is_file():
+    if first in second.parents and not is_file:
         raise ValueError(f"--output {shown} lies inside of --input {asked}, whose files are all taken for raw videos")
     if second in first.parents:
         raise ValueError(f"--input {asked} lies inside of --output {shown}: raw videos do not belong into a release")

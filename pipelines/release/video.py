@@ -106,7 +106,7 @@ class OpenVideo:
     def notes(self) -> tuple[str, ...]:
         """What a user should know of a video that can be released, such as that its beginning cannot be decoded."""
         renamed = (f"as {self.order.name}{VIDEO}",) if self.order.is_renamed else ()
-        return renamed + tuple(getattr(self._video, "notes", ()))
+        return renamed + self._video.notes
 
     @property
     def name(self) -> str:

@@ -1,17 +1,23 @@
-"""What counts as done, and what is told of sources and to whom."""
+"""What counts as done, what one file does to others, and what is said of those that are released."""
 
-import json
 import os
 import random
-import stat
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 from bad_corpus import write_video
-from release_fixtures import STRIDE, files_below, flip, frame_count, release, release_orders, sidecar, state, write_run
+from object_store_fixtures import served_bucket, upload
+from release_fixtures import (
+    STRIDE,
+    files_below,
+    flip,
+    reasons,
+    release,
+    release_orders,
+    state,
+    write_run,
+)
 
 from pipelines.release.anonymize import anonymize
 from pipelines.release.attempts import Attempts
@@ -20,8 +26,9 @@ from pipelines.release.keys import KeyFile
 from pipelines.release.ledger import ReleaseLedger
 from pipelines.release.names import Order, plain_names
 from pipelines.release.settings import CLAIM, ReleaseSettings, claim, provenance_of
-from pipelines.release.sidecar import source_if_done
+from pipelines.release.sidecar import file_digest, read_sidecar, source_if_done
 from stprivacy.output_lock import OutputBusyError, output_lock
+from stprivacy.storage import location, write_whole
 from stprivacy.trained import load_trained
 
 SETTINGS = ReleaseSettings(keep_ratio=0.7, stride=STRIDE)
@@ -46,19 +53,6 @@ def is_done(folder: Path) -> bool:
     return source_if_done(order, folder / "out") is not None
 
 
-def opaquely(run: Path, folder: Path) -> ReleaseLedger:
-    """Release folder/raw, which holds one video, under an opaque name, in this process."""
-    with KeyFile(folder / "keys.json") as keys:
-        orders = keys.orders(list_inputs(folder / "raw"))
-        return anonymize(
-            load_trained(run), orders, folder / "out", SETTINGS, learned=lambda one: keys.note(one.shown, one.source)
-        )
-
-
-def keys_of(folder: Path) -> dict[str, Any]:
-    return dict(json.loads((folder / "keys.json").read_text()))
-
-
 @pytest.mark.parametrize("name", ["a.mp4", "a.json"])
 def test_any_flipped_byte_of_what_is_out_means_that_it_is_not_done(pair: Path, name: str) -> None:
     assert is_done(pair)
@@ -79,6 +73,23 @@ def test_any_flipped_byte_of_what_is_out_means_that_it_is_not_done(pair: Path, n
 def test_a_source_that_became_a_pipe_is_not_waited_for(pair: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.mp4")
     assert source_if_done(Order(str(tmp_path / "a.mp4"), "a.mp4", "a"), pair / "out") is None
+
+
+def test_objects_are_done_by_their_versions_or_else_by_their_bytes(run: Path, pair: Path) -> None:
+    with served_bucket() as bucket:
+        raw, out = upload(pair / "raw", f"{bucket}/raw"), location(f"{bucket}/out")
+        assert reasons(release(run, raw, out)) == {"a.mp4": ""}
+        (order,) = plain_names(list_inputs(raw), out)
+        told = read_sidecar(out / "a.json")
+        assert source_if_done(order, out) == {name: told["source"][name] for name in ("bytes", "version")}
+        upload(pair / "out", f"{bucket}/copy")  # whose sidecar knows of no versions
+        assert source_if_done(order, location(f"{bucket}/copy")) == file_digest(pair / "raw" / "a.mp4")
+        for changed in (out / "a.mp4", location(order.path)):
+            whole = changed.read_bytes()
+            write_whole(changed, whole[:-1] + bytes([whole[-1] ^ 1]))
+            assert source_if_done(order, out) is None
+            write_whole(changed, whole)
+            assert source_if_done(order, out) is not None
 
 
 def test_a_damaged_video_is_released_again_and_a_whole_one_left(run: Path, tmp_path: Path) -> None:
@@ -151,72 +162,6 @@ def test_whatever_one_file_does_is_its_own_failure(run: Path, tmp_path: Path) ->
     assert r"  no\x00name.mp4: failed: ValueError: embedded null byte" in str(ledger).splitlines()
 
 
-def test_with_opaque_names_the_sidecar_tells_nothing_of_the_source_and_the_key_file_all(
-    run: Path, tmp_path: Path
-) -> None:
-    source = write_video(tmp_path / "raw" / "anna.mp4")
-    assert opaquely(run, tmp_path).released == 1
-    entry = keys_of(tmp_path)["anna.mp4"]
-    told = sidecar(tmp_path / "out", entry["name"])
-    assert "source" not in told
-    assert entry["source"]["bytes"] == source.stat().st_size
-    text = (tmp_path / "out" / f"{entry['name']}.json").read_text()
-    assert entry["source"]["sha256"] not in text
-    assert entry["salt"] not in text
-    assert opaquely(run, tmp_path).done_before == 1
-    write_video(source, frames=20)
-    assert opaquely(run, tmp_path).done_before == 0
-    assert frame_count(tmp_path / "out" / f"{entry['name']}.mp4") == 10
-    assert keys_of(tmp_path)["anna.mp4"]["source"] != entry["source"]
-
-
-def test_what_a_killed_job_released_under_opaque_names_is_done_and_comes_into_the_key_file(
-    run: Path, tmp_path: Path
-) -> None:
-    write_video(tmp_path / "raw" / "anna.mp4")
-    opaquely(run, tmp_path)
-    noted = keys_of(tmp_path)
-    killed = {below: {name: entry[name] for name in ("name", "salt")} for below, entry in noted.items()}
-    (tmp_path / "keys.json").write_text(json.dumps(killed))
-    assert opaquely(run, tmp_path).done_before == 1
-    assert keys_of(tmp_path) == noted
-
-
-def test_a_key_file_of_names_alone_is_read_and_completed(run: Path, tmp_path: Path) -> None:
-    write_video(tmp_path / "raw" / "anna.mp4")
-    (tmp_path / "keys.json").write_text(json.dumps({"anna.mp4": "0123456789abcdef", "gone.mp4": "f" * 16}))
-    opaquely(run, tmp_path)
-    assert files_below(tmp_path / "out") == {CLAIM, "0123456789abcdef.mp4", "0123456789abcdef.json"}
-    assert keys_of(tmp_path)["anna.mp4"].keys() == {"name", "salt", "source"}
-    assert keys_of(tmp_path)["gone.mp4"]["name"] == "f" * 16
-
-
-def test_the_order_of_opaque_names_is_not_that_of_the_sources(tmp_path: Path) -> None:
-    for at in range(20):
-        write_video(tmp_path / "raw" / "v.mp4", frames=1).rename(tmp_path / "raw" / f"{at:02}")
-    orders = KeyFile(tmp_path / "keys.json").orders(list_inputs(tmp_path / "raw"))
-    assert [order.name for order in orders] == sorted(order.name for order in orders)
-    assert [order.shown for order in orders] != sorted(order.shown for order in orders)
-
-
-def test_two_releases_that_share_a_key_file_lose_no_name(tmp_path: Path) -> None:
-    for at in range(8):
-        (tmp_path / f"raw-{at}").mkdir()
-        (tmp_path / f"raw-{at}" / f"{at}.mp4").touch()
-
-    def use(at: int) -> None:
-        with KeyFile(tmp_path / "keys.json") as keys:
-            (order,) = keys.orders(list_inputs(tmp_path / f"raw-{at}"))
-            keys.note(order.shown, {"bytes": at})
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(use, range(8)))
-    assert {below: entry["source"] for below, entry in keys_of(tmp_path).items()} == {
-        f"{at}.mp4": {"bytes": at} for at in range(8)
-    }
-    assert files_below(tmp_path) == {"keys.json"} | {f"raw-{at}/{at}.mp4" for at in range(8)}
-
-
 def mutations(content: bytes, count: int) -> list[bytes]:
     """Copies of a file with flipped, dropped and doubled parts."""
     chance = random.Random(0)
@@ -253,15 +198,13 @@ def test_a_damaged_note_or_key_file_is_refused_in_one_line_or_read(run: Path, tm
         assert refused > 150
 
 
-def test_previews_are_for_their_owner_alone_whatever_the_umask(run: Path, tmp_path: Path) -> None:
-    write_video(tmp_path / "raw" / "sub" / "a.mp4")
-    previews = tmp_path / "previews"
-    previews.mkdir(mode=0o755)
-    before = os.umask(0)
-    try:
-        assert [one.error for one in release(run, tmp_path / "raw", tmp_path / "out", previews)] == [""]
-    finally:
-        os.umask(before)
-    modes = {str(path.relative_to(previews)): stat.S_IMODE(path.stat().st_mode) for path in previews.rglob("*")}
-    named = {f"sub/a.contains-raw-frames{kind}": 0o600 for kind in (".mp4", ".png")}
-    assert modes == {"sub": 0o700} | named
+def test_what_was_amiss_with_a_released_video_is_said_in_a_line(run: Path, tmp_path: Path) -> None:
+    write_video(tmp_path / "raw" / "camera.h264")
+    (outcome,) = release(run, tmp_path / "raw", tmp_path / "out")
+    assert outcome.error == ""
+    ledger = ReleaseLedger(25, 0, (), 1.0, 0, noted=(outcome,) * 25, passed_over={"hidden": 2})
+    lines = str(ledger).splitlines()
+    assert lines[:2] == ["25 files in = 25 released + 0 failed", "  passed over: 2 hidden"]
+    assert lines[2].startswith("  camera.h264: released; its frames carry no times")
+    assert lines[-1] == "  and 5 more released with such notes"
+    assert len(lines) == 23
