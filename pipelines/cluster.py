@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import secrets
 import signal
 import sys
 import threading
@@ -30,9 +31,9 @@ def start(*, verbose: bool = False, num_cpus: int | None = None) -> None:
 
     Under `ray job submit`, or where RAY_ADDRESS names a cluster, connects to it; otherwise starts an embedded Ray of
     `num_cpus` logical CPUs (default: the machine's, at least 4, so that two workers and their helpers fit) without
-    dashboard, which ends with this process. Worker processes find `stprivacy` and `pipelines` on whatever node they
-    run: in the working directory that the job brought, or else sent there from here. Ray's own messages and progress
-    bars are shown with `verbose` only.
+    dashboard, which ends with this process and answers nobody without its token. Worker processes find `stprivacy` and
+    `pipelines` on whatever node they run: in the working directory that the job brought, or else sent there from here.
+    Ray's own messages and progress bars are shown with `verbose` only.
     """
     address = os.environ.get("RAY_ADDRESS", "")
     _set_environment(local=not address, verbose=verbose)
@@ -40,6 +41,8 @@ def start(*, verbose: bool = False, num_cpus: int | None = None) -> None:
 
     if ray.is_initialized():
         return
+    if not address:
+        _require_token()
     level = logging.INFO if verbose else logging.CRITICAL  # errors are raised, too, and then reported in one line
     if not verbose:
         _silence(level)
@@ -83,6 +86,19 @@ def _set_environment(*, local: bool, verbose: bool) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))
+
+
+def _require_token() -> None:
+    """Have the embedded Ray ask for a token that only this process and its children know, unless the user says how.
+
+    By default Ray draws one, too, but keeps it in the home folder, which may not be writable.
+    """
+    from ray._raylet import Config  # type: ignore[attr-defined]
+
+    mode = os.environ.setdefault("RAY_AUTH_MODE", "token")
+    if mode.lower() == "token" and not any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    Config.initialize("")  # Ray has read its settings when it was imported
 
 
 @contextmanager

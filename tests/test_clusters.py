@@ -25,12 +25,14 @@ JOB_FIELDS: dict[str, type] = {
     "backoffLimit": int,
     "shutdownAfterJobFinishes": bool,
     "ttlSecondsAfterFinished": int,
+    "submitterPodTemplate": dict,
     "rayClusterSpec": dict,
 }
 CLUSTER_FIELDS: dict[str, type] = {
     "rayVersion": str,
     "authOptions": dict,
     "enableInTreeAutoscaling": bool,
+    "autoscalerOptions": dict,
     "headGroupSpec": dict,
     "workerGroupSpecs": list,
 }
@@ -98,13 +100,42 @@ def test_spot_is_for_workers_only() -> None:
 def test_images_have_the_ray_of_the_lock() -> None:
     image = f"rayproject/ray:{locked_ray()}-py311-gpu"
     assert load("cluster-aws.yaml")["docker"]["image"] == image
-    assert f"FROM {image}\n" in (ROOT / "k8s" / "Dockerfile").read_text()
+    assert f"FROM {image}@${{BASE_DIGEST}}\n" in (ROOT / "k8s" / "Dockerfile").read_text()
     assert load("k8s/rayjob.yaml")["spec"]["rayClusterSpec"]["rayVersion"] == locked_ray()
 
 
 def pods() -> list[dict[str, Any]]:
-    cluster = load("k8s/rayjob.yaml")["spec"]["rayClusterSpec"]
-    return [group["template"]["spec"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
+    """The submitter's, the head's, and one of each group of workers."""
+    spec = load("k8s/rayjob.yaml")["spec"]
+    groups = (spec["rayClusterSpec"]["headGroupSpec"], *spec["rayClusterSpec"]["workerGroupSpecs"])
+    return [spec["submitterPodTemplate"]["spec"], *(group["template"]["spec"] for group in groups)]
+
+
+def test_images_are_pinned_by_version_and_digest() -> None:
+    for pod in pods():
+        for container in pod["containers"]:
+            assert re.fullmatch(r"[\w.\-/]+:\d+\.\d+\.\d+@sha256:[0-9a-f]{64}", container["image"])
+    dockerfile = (ROOT / "k8s" / "Dockerfile").read_text()
+    assert re.search(r"^ARG BASE_DIGEST$", dockerfile, re.MULTILINE)  # without a default: it must be given
+    assert "--require-hashes -r /tmp/requirements.lock" in dockerfile
+    assert "requirements-dev" not in dockerfile
+
+
+def test_no_pod_has_more_rights_than_it_needs() -> None:
+    for pod in pods():
+        security = pod["securityContext"]
+        assert security["runAsNonRoot"]
+        assert security["runAsUser"] > 0
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert {"name": "tmp", "emptyDir": {}} in pod["volumes"]
+    autoscaler = load("k8s/rayjob.yaml")["spec"]["rayClusterSpec"]["autoscalerOptions"]
+    for container in [autoscaler, *(container for pod in pods() for container in pod["containers"])]:
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"]
 
 
 def test_the_rayjob_has_the_documented_fields_and_types() -> None:
@@ -138,7 +169,8 @@ def test_the_rayjobs_pods_ask_for_resources_that_can_be_read_and_mount_what_they
         assert {"cpu", "memory"} <= set(resources["limits"])
         assert all(QUANTITY.fullmatch(str(amount)) for amount in resources["limits"].values())
         assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
-        assert "/shared" in {mount["mountPath"] for mount in container["volumeMounts"]}
+    for pod in pods()[1:]:
+        assert "/shared" in {mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
 
 
 def test_the_rayjobs_entrypoint_is_a_job_whose_options_exist_and_whose_files_are_shared() -> None:

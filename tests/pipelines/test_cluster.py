@@ -57,3 +57,49 @@ def test_nodes_are_sent_the_library_unless_the_job_brought_it(monkeypatch: pytes
     for brought, sent in (({"working_dir": "gcs://_ray_pkg_1.zip"}, {}), ({"env_vars": {}}, {"py_modules": packages})):
         monkeypatch.setenv(cluster.JOB_CONFIG, json.dumps({"runtime_env": brought, "metadata": {}}))
         assert cluster.library() == sent
+
+
+LOOK = """
+import sys
+from ray._raylet import GcsClient
+GcsClient(address=sys.argv[1]).internal_kv_keys(b"", b"fun")
+"""
+START = """
+import os, ray
+from pipelines import cluster
+cluster.start(num_cpus=1)
+print(os.environ["RAY_AUTH_MODE"], len(os.environ.get("RAY_AUTH_TOKEN", "")))
+print(ray.get(ray.remote(lambda: os.environ.get("RAY_AUTH_TOKEN")).remote()) == os.environ.get("RAY_AUTH_TOKEN"))
+"""
+
+
+def without_authentication() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+
+
+def test_an_embedded_ray_answers_nobody_without_its_token(ray_cluster: None) -> None:
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+    own = os.environ["RAY_AUTH_TOKEN"]
+    address = ray.get_runtime_context().gcs_address
+    for more, status in (
+        ({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": own}, 0),
+        ({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": own[::-1]}, 1),
+        ({"RAY_AUTH_MODE": "disabled"}, 1),
+    ):
+        command = [sys.executable, "-c", LOOK, address]
+        done = subprocess.run(command, env=without_authentication() | more, capture_output=True, text=True, check=False)
+        assert done.returncode == status, done.stderr
+        assert ("AuthenticationError" in done.stderr) == bool(status)
+
+
+@pytest.mark.parametrize(
+    ("mode", "shown"),
+    [({}, "token 64"), ({"RAY_AUTH_MODE": "disabled"}, "disabled 0")],
+    ids=["by default", "as the user says"],
+)
+def test_the_token_needs_no_home_folder(mode: dict[str, str], shown: str) -> None:
+    environment = without_authentication() | {"HOME": "/dev/null/home"} | mode
+    done = subprocess.run(
+        [sys.executable, "-c", START], env=environment, cwd=cluster.ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.splitlines()) == (0, [shown, "True"]), done.stderr
