@@ -35,6 +35,7 @@ class Measured:
         adversarial_clips: clips a second through phase 2 on an H100, bfloat16 (python benchmarks/gpu.py)
         init_share: a step of phase 1 by one of phase 2 (python -m benchmarks.full_size: 1.233 s and 5.801 s)
         read_clips: clips of 16 x 112 x 112 a second out of shards by one thread (python -m benchmarks.reader)
+        augmented_clips: the same, cropped, resized, mirrored and normalised, as training reads them (the same)
         open_seconds: to open a local data set of `open_videos` and have its first batch (the same)
     """
 
@@ -42,7 +43,8 @@ class Measured:
     decode_frames: float = 1532
     adversarial_clips: float = 128
     init_share: float = 1.233 / 5.801
-    read_clips: float = 9072
+    read_clips: float = 3410
+    augmented_clips: float = 131
     open_seconds: float = 0.06
     open_videos: int = 600
 
@@ -192,7 +194,9 @@ def work(videos: int, assumed: Assumed, measured: Measured, epochs: Epochs) -> d
         "days on all GPUs": gpu_hours / assumed.gpus / 24,
         "clips read": videos * passes,
         "ingest cores a GPU, to keep its pace": core_hours / gpu_hours,
-        "reading threads a GPU, phase 1": init_clips / measured.read_clips,
+        "threads a GPU that read, phase 1": init_clips / measured.read_clips,
+        "threads a GPU that read and augment, phase 1": init_clips / measured.augmented_clips,
+        "the same, phase 2": measured.adversarial_clips / measured.augmented_clips,
         "network a GPU, phase 1, MB/s": init_clips * frame_bytes * CLIP_FRAMES / 1e6,
         "cores a GPU, did every pass decode the clip": init_clips * shown / measured.decode_frames,
         "cores a GPU, did every pass decode the video": init_clips * assumed.source_frames / measured.decode_frames,

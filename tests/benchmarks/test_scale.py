@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.scale import Assumed, Kept, Measured, measure_kept, table
+from benchmarks.scale import PAPER, Assumed, Kept, Measured, measure_kept, table, work
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "scale.md").read_text()
 
@@ -24,3 +24,12 @@ def test_the_sizes_are_those_of_today() -> None:
     page, now = kept_on_the_page(), measure_kept()
     for name in ("footer", "row", "entry"):
         assert getattr(now, name) == pytest.approx(getattr(page, name), rel=0.1)
+
+
+def test_a_gpu_is_fed_by_clips_as_training_takes_them() -> None:
+    done = work(10**6, Assumed(), Measured(augmented_clips=100.0, adversarial_clips=200.0, init_share=0.5), PAPER)
+    assert done["threads a GPU that read and augment, phase 1"] == 4
+    assert done["the same, phase 2"] == 2
+    assert f"| {Measured().augmented_clips:,.0f} clips/s | the same run |" in PAGE
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    assert f"read alone, {Measured().read_clips:,.0f} clips/s | {Measured().augmented_clips:,.0f} |" in readme
