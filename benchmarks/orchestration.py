@@ -26,10 +26,11 @@ from pipelines import cluster, demo
 from pipelines.progress import Progress
 from pipelines.recipe import Recipe
 from pipelines.recipes import RECIPES
+from pipelines.train.claims import claim
 from pipelines.train.context import RayTrainContext, settle
 from pipelines.train.execute import Result, execute
 from pipelines.train.launch import launch
-from pipelines.train.runs import CHECKPOINTS, CONFIG, RESULT, RunRequest, claim, read_json, write_json
+from pipelines.train.runs import CHECKPOINTS, CONFIG, RESULT, RunRequest, read_json, write_json
 from stprivacy.checkpoint import CheckpointStore, load_latest, weights_digest
 from tests.shard_fixtures import write_tiny_dataset
 

@@ -29,8 +29,8 @@ from pipelines.runs import RunConfig
 from pipelines.train.runs import CHECKPOINTS, CONFIG, RESULT, write_json
 from stprivacy.anonymizers import LEARNED
 from stprivacy.checkpoint import ABOUT, save
-from stprivacy.config import to_dict
 from stprivacy.phases.loop import collect_weights
+from stprivacy.plain import to_dict
 
 SPEED_TARGET, MEMORY_TARGET = 4.0, 1.10
 FPS, WIDTH, HEIGHT, LOOP_SECONDS, MINUTE = 30, 340, 256, 10, 60

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 import tyro
 
 from pipelines import cluster
-from pipelines.data.index import VideoIndex
+from pipelines.labels import check_labels
 from pipelines.locations import Location
 from pipelines.progress import Progress
 from pipelines.protocols import check_protocol
@@ -26,6 +26,7 @@ from pipelines.runs import (
     with_anonymizer,
 )
 from pipelines.tracking import Tracker, default_tracking_uri
+from pipelines.train.claims import check_all
 from pipelines.train.launch import launch
 from pipelines.train.runs import RunRequest
 from stprivacy.anonymizers import LEARNED, AnonymizerName, LearnedName, Region, ResizeMode
@@ -42,8 +43,9 @@ from stprivacy.config import (
 from stprivacy.phases.objectives.heads import PrivacyHead
 from stprivacy.phases.objectives.spact import SPActConfig
 from stprivacy.phases.objectives.vita import VITAConfig
+from stprivacy.plain import from_dict
 from stprivacy.storage import StorageError, checked_location, is_remote, location
-from stprivacy.trained import check_trained
+from stprivacy.trained import print_warning
 
 
 @dataclass(frozen=True)
@@ -218,11 +220,7 @@ def _configured(base: RunConfig, arguments: Any) -> RunConfig:
 
 def _check(run: RunConfig) -> None:
     """Find out before workers start what would stop them. Raises: ValueError: something would."""
-    for folder in filter(None, (run.data, run.action_data) if run.needs_person else ()):
-        VideoIndex(location(folder), person_regions=True)  # raises where boxes are missing
     check_source(run)
-    if run.from_run:
-        check_trained(location(run.from_run), run.allow_older_weights)
     if run.phase == "evaluate":
         check_protocol(run)
 
@@ -259,7 +257,10 @@ def launch_runs(
     requests: Sequence[RunRequest], folder: Path, where: LaunchOptions, parallel: int = 1
 ) -> list[dict[str, Any]]:
     """Do runs that lie below `folder`, those that do not start from each other `parallel` at a time; their results."""
-    uri = tracking_uri(where, folder)  # before anything starts: raises where there is none
+    # Before anything starts: what raises here takes no time.
+    uri = tracking_uri(where, folder)
+    check_all(requests)
+    check_labels([from_dict(RunConfig, run.config) for run in requests if not run.finished], print_warning)
     cluster.start(verbose=where.verbose)
     with Progress() as progress:
         return launch(

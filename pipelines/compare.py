@@ -4,7 +4,6 @@ import inspect
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import tyro
 from rich.console import Console
@@ -12,7 +11,7 @@ from rich.markdown import Markdown
 
 from pipelines.commands import LaunchOptions, ingested_folder, launch_runs
 from pipelines.comparison import QUICK_ATTACKERS, ROWS, Comparison, cells_of
-from pipelines.comparison_tables import write_tables
+from pipelines.comparison_tables import read_scores, write_tables
 from pipelines.locations import Location
 from pipelines.train.runs import RunRequest
 from stprivacy.attackers import ATTACKERS
@@ -69,7 +68,5 @@ def run_comparison(comparison: Comparison, out: Path, where: LaunchOptions, para
     requests: dict[Path, RunRequest] = {}
     for cell in cells:
         requests |= {request.folder: request for request in (*cell.before, cell.request)}
-    results: dict[Path, dict[str, Any]] = dict(
-        zip(requests, launch_runs(list(requests.values()), out, where, parallel), strict=True)
-    )
-    return write_tables(out, [results[cell.request.folder] for cell in cells])
+    launch_runs(list(requests.values()), out, where, parallel)
+    return write_tables(out, [read_scores(cell.request.folder) for cell in cells])

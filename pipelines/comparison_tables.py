@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, Literal, get_args
@@ -11,6 +11,7 @@ import pandas as pd
 
 from pipelines.spreadsheet import csv_text
 from stprivacy.pareto import TradeOff, trade_off_hypervolume
+from stprivacy.run_files import DAMAGED, RESULT, read_result
 
 Result = Mapping[str, Any]
 PointEnd = Literal["score", "worst", "best"]
@@ -30,6 +31,25 @@ NOTES = (
     "points, at all its deployed keep ratios, beat; higher is better. Raw itself covers none. Its interval is that of "
     "points which all lie at the worst ends of their two intervals, and at the best: wider than 95 %.",
 )
+
+
+def needed_keys() -> Iterator[str]:
+    """The keys of a result that tables and charts read as numbers."""
+    for _, key, _, floor in SCORES:
+        yield from (key, f"{key}_low", f"{key}_high", *([floor] if isinstance(floor, str) else []))
+    yield from ("seed", "deploy_keep_ratio")
+
+
+def read_scores(folder: Path) -> dict[str, Any]:
+    """The result of a finished evaluation that tables show. Raises: ValueError: it is damaged."""
+    result = read_result(folder)
+    for key in needed_keys():
+        if not isinstance(result.get(key), (int, float)):
+            raise ValueError(f"{folder / RESULT} is damaged (it has no number {key}): {DAMAGED}")
+    for key in ("protocol", "label", "attacker"):
+        if key not in result:
+            raise ValueError(f"{folder / RESULT} is damaged (it has no {key}): {DAMAGED}")
+    return result
 
 
 def write_tables(out: Path, results: Sequence[Result]) -> list[Path]:

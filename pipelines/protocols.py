@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pipelines.data.datasets import celebv_hq, p_hvu
 from pipelines.data.index import Description, read_description
 from pipelines.runs import RunConfig, read_config
-from pipelines.train.runs import RESULT, read_json
+from pipelines.train.inputs import check_unchanged, is_other, trained_on
 from stprivacy.attackers import DEFAULT_ATTACKERS
 from stprivacy.storage import location
 
@@ -67,9 +67,11 @@ def _check_source(run: RunConfig, data: Description) -> None:
     """The run whose anonymizer is tested."""
     folder = location(run.from_run)
     source = read_config(folder)
-    trained_here = location(source.data) == location(run.data) or read_json(folder / RESULT).get(
-        "data_fingerprint"
-    ) == (data.fingerprint)
+    check_unchanged(folder, run.data)
+    begun = trained_on(folder)
+    here = {"fingerprint": data.fingerprint}
+    moved = begun.get("data", {}).get("fingerprint") == data.fingerprint
+    trained_here = moved or location(source.data) == location(run.data)
     if run.protocol in ("known", "fapder", "ospar") and not trained_here:
         raise ValueError(
             f"protocol {run.protocol} tests an anonymizer on the data set that it was trained on, but {folder} was "
@@ -80,7 +82,8 @@ def _check_source(run: RunConfig, data: Description) -> None:
             f"protocol unseen tests an anonymizer on another data set than it was trained on, but {folder} was trained "
             f"on this one, {run.data}. For the same data set: --protocol known"
         )
-    if run.protocol == "frame-level" and not trained_here and source.exclude != run.data:
+    excluded = source.exclude == run.data and not is_other(begun.get("exclude", {}), here)
+    if run.protocol == "frame-level" and not trained_here and not excluded:
         raise ValueError(
             f"protocol frame-level tests on {run.data}, and {folder} may have been trained on its test videos, in "
             f"{source.data}: train it again, jobs/init.py with --exclude {run.data}"

@@ -26,12 +26,11 @@ from stprivacy.config import (
     TestViewsConfig,
     check_keep_ratio,
     check_released_quality,
-    from_dict,
-    to_dict,
 )
 from stprivacy.phases.objectives.heads import PAPERS_HEADS, PrivacyHead, check_heads
 from stprivacy.phases.objectives.spact import SPActConfig
 from stprivacy.phases.objectives.vita import VITAConfig
+from stprivacy.plain import from_dict, to_dict
 from stprivacy.run_files import CONFIG, DAMAGED, read_object
 from stprivacy.storage import location
 

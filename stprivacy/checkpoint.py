@@ -135,9 +135,18 @@ def check_about(checkpoint: Checkpoint, expected: Mapping[str, Any]) -> None:
 def load_weights(module: nn.Module, checkpoint: Checkpoint, prefix: str) -> None:
     """Load those weights of a checkpoint whose names start with `prefix`.
 
-    Raises: CheckpointError: they are not those of the module.
+    Raises: CheckpointError: as `check_weights`.
     """
-    weights = {name.removeprefix(prefix): x for name, x in checkpoint.model.items() if name.startswith(prefix)}
+    check_weights(module, checkpoint, prefix)
+    module.load_state_dict(_named(checkpoint, prefix))
+
+
+def check_weights(module: nn.Module, checkpoint: Checkpoint, prefix: str) -> None:
+    """See whether those weights of a checkpoint whose names start with `prefix` are a module's.
+
+    Raises: CheckpointError: they are not.
+    """
+    weights = _named(checkpoint, prefix)
     own = module.state_dict()
     for name in sorted(own.keys() | weights.keys()):
         has, wanted = (str(list(x[name].shape)) if name in x else "no such weight" for x in (weights, own))
@@ -146,7 +155,6 @@ def load_weights(module: nn.Module, checkpoint: Checkpoint, prefix: str) -> None
                 f"{checkpoint.path / MODEL}: {prefix}{name}: {has}, but the model has {wanted}: the checkpoint is of "
                 "a model with other settings than config.json says"
             )
-    module.load_state_dict(weights)
 
 
 def weights_digest(model: Mapping[str, Tensor]) -> str:
@@ -157,6 +165,10 @@ def weights_digest(model: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _named(checkpoint: Checkpoint, prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): x for name, x in checkpoint.model.items() if name.startswith(prefix)}
 
 
 def _load(path: Path) -> Checkpoint:

@@ -71,6 +71,14 @@ def fault_of(path: Path) -> str:
     return next(filter(None, (_file_fault(path / name, *expected) for name, expected in files.items())), "")
 
 
+def recorded_digest(path: Path) -> str:
+    """SHA-256 of the weights as the manifest of a checkpoint has it; empty where that cannot be read."""
+    try:
+        return str(json.loads((path / MANIFEST).read_bytes())["files"][MODEL]["sha256"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ""
+
+
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Weights and state of a checkpoint on a local disk without a fault. Raises: ValueError: a file cannot be read."""
     name = MODEL

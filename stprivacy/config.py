@@ -1,10 +1,7 @@
 """Settings of models and phases: frozen dataclasses that refuse a bad value when they are made."""
 
-import dataclasses
-import types
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args
 
 Stem = Literal["conv3d", "tubelet_mlp"]
 MaskGradient = Literal["exact", "bounded"]
@@ -258,36 +255,3 @@ class TestViewsConfig:
 
     def __post_init__(self) -> None:
         _positive(self, "clips", "crops")
-
-
-Config = TypeVar("Config")
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-    """A configuration as plain dicts, lists and numbers, ready for JSON."""
-    return dataclasses.asdict(config)
-
-
-def from_dict(cls: type[Config], values: Mapping[str, Any], where: str = "") -> Config:
-    """Build the configuration class `cls` from plain values, as `to_dict` gives them.
-
-    Raises: ValueError: a key that `cls` does not have (the message lists those it has), or a bad value.
-    """
-    hints = get_type_hints(cls)
-    known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
-    for key in values:
-        if key not in known:
-            raise ValueError(f"unknown setting {where}{key}; {cls.__name__} has: {', '.join(known)}")
-    return cls(**{key: _build(hints[key], value, f"{where}{key}.") for key, value in values.items()})
-
-
-def _build(hint: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
-        return from_dict(hint, value, where)  # type: ignore[arg-type]
-    if get_origin(hint) is tuple and isinstance(value, list):
-        items = get_args(hint)
-        inner = [items[0]] * len(value) if len(items) == 2 and items[1] is Ellipsis else items
-        return tuple(_build(item_hint, item, where) for item_hint, item in zip(inner, value, strict=True))
-    if isinstance(hint, types.UnionType):
-        return next((_build(arm, value, where) for arm in get_args(hint) if dataclasses.is_dataclass(arm)), value)
-    return value

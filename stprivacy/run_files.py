@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from stprivacy.plain import shown
+
 CONFIG, RESULT, CHECKPOINTS = "config.json", "result.json", "checkpoints"
 DAMAGED = "restore it from a copy, or delete the run folder and run its job again"
 
@@ -24,5 +26,18 @@ def read_object(path: Path, remedy: str = DAMAGED) -> dict[str, Any]:
     return content
 
 
+def read_result(folder: Path) -> dict[str, float | str]:
+    """What result.json of a run folder says: numbers and texts; empty where the run is not finished.
+
+    Raises: ValueError: it is damaged.
+    """
+    path = folder / RESULT
+    result = read_object(path)
+    for name, value in result.items():
+        if not isinstance(value, (int, float, str)) or isinstance(value, bool):
+            raise ValueError(f"{path} is damaged ({name} is {shown(value)}, not a number or a text): {DAMAGED}")
+    return result
+
+
 def _kind(value: Any) -> str:
-    return "a list" if isinstance(value, list) else f"{str(value)[:40]!r}"
+    return "a list" if isinstance(value, list) else shown(value)

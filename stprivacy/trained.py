@@ -7,11 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from stprivacy.anonymizers import LEARNED, Learned
-from stprivacy.checkpoint import Checkpoint, CheckpointError, check_about, load_weights, newest_whole, weights_digest
-from stprivacy.config import ModelConfig, from_dict, to_dict
+from stprivacy.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    check_about,
+    check_weights,
+    load_weights,
+    newest_whole,
+    weights_digest,
+)
+from stprivacy.checkpoint_files import newest_first, recorded_digest
+from stprivacy.config import ModelConfig
 from stprivacy.models.anonymizer import STPrivacy
-from stprivacy.run_files import CHECKPOINTS, CONFIG, DAMAGED, RESULT, read_object
+from stprivacy.plain import from_dict, to_dict
+from stprivacy.run_files import CHECKPOINTS, CONFIG, DAMAGED, RESULT, read_object, read_result
 
 FINAL = "checkpoint"  # in result.json: the step of the weights that are the run's result
 _PHASES = ("init", "adversarial")
@@ -77,6 +89,14 @@ def check_trained(folder: Path, allow_older_weights: bool) -> None:
     _final_checkpoint(_read_run(folder), allow_older_weights, lambda message: None)
 
 
+def weights_fingerprint(folder: Path) -> str:
+    """What tells the final weights of the finished run in `folder` from others; empty where there are none."""
+    result = read_result(folder)
+    found = newest_first(folder / CHECKPOINTS) if result else []
+    named = [path for path in found if path.name == result.get(FINAL, path.name)]
+    return recorded_digest(named[0]) if named else ""
+
+
 def weights_prefix(phase: str) -> str:
     """What the names of STPrivacy's weights begin with in a checkpoint of an init or adversarial run."""
     # In its own phase 1, STPrivacy carries a classification head.
@@ -104,7 +124,7 @@ def _read_run(folder: Path) -> _Run:
         raise ValueError(f"{folder} is an {phase} run: it holds no anonymizer. Give an init or adversarial run")
     if anonymizer not in LEARNED:
         raise ValueError(f"{folder / CONFIG}: anonymizer {anonymizer} is not one that is trained, {', '.join(LEARNED)}")
-    result = read_object(folder / RESULT)
+    result = read_result(folder)
     if not result:
         raise ValueError(f"{folder} has no {RESULT}: that run is not finished. Run its job again first")
     try:
@@ -120,10 +140,27 @@ def _load(run: _Run, attribute_names: Sequence[str], allow_older_weights: bool, 
     if attribute_names and run.phase == "adversarial":
         expected["attributes"] = list(attribute_names)
     check_about(checkpoint, expected)
-    ours = run.anonymizer == "stprivacy"
+    prefix = weights_prefix(run.phase if run.anonymizer == "stprivacy" else "adversarial")
+    _check_size(run, checkpoint, prefix)
     model = LEARNED[run.anonymizer](run.model)  # type: ignore[index]  # _read_run has looked
-    load_weights(model, checkpoint, weights_prefix(run.phase if ours else "adversarial"))
+    load_weights(model, checkpoint, prefix)
     return model
+
+
+def _check_size(run: _Run, checkpoint: Checkpoint, prefix: str) -> None:
+    """See whether the network of the settings has the checkpoint's weights before memory is taken for it."""
+    fault = ""
+    if sum(run.model.stage_depths) + run.model.anonymizer_depth > len(checkpoint.model):
+        fault = f"it has more layers than {checkpoint.path} has weights"
+    else:
+        try:
+            with torch.device("meta"), torch.random.fork_rng(devices=[]):
+                shapes = LEARNED[run.anonymizer](run.model)  # type: ignore[index]
+        except (RuntimeError, OverflowError) as error:
+            fault = str(error).splitlines()[0]
+    if fault:
+        raise ValueError(f"{run.folder / CONFIG}: no network can be made from these settings ({fault}): {DAMAGED}")
+    check_weights(shapes, checkpoint, prefix)
 
 
 def _final_checkpoint(run: _Run, allow_older_weights: bool, warn: Warn) -> Checkpoint:

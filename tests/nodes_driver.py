@@ -33,7 +33,7 @@ from pipelines.train.execute import execute
 from pipelines.train.launch import launch
 from pipelines.train.runs import RunRequest, read_json
 from stprivacy.checkpoint import CheckpointStore, load_latest, weights_digest
-from stprivacy.config import to_dict
+from stprivacy.plain import to_dict
 
 NODES, VIDEOS, BROKEN = 4, 24, 5
 FAULT_STEP = 9  # of 12, with checkpoints after every third

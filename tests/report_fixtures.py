@@ -7,7 +7,7 @@ from typing import Any
 
 from pipelines.runs import RunConfig
 from pipelines.train.runs import CONFIG, LAUNCH, RESULT, write_json
-from stprivacy.config import to_dict
+from stprivacy.plain import to_dict
 from tests.launch_fixtures import TINY
 
 EVALUATION = replace(TINY, phase="evaluate", seed=0, attackers=("standard", "pooled"), validation_share=0.2)

@@ -9,8 +9,8 @@ from pipelines.runs import RunConfig
 from pipelines.train.execute import execute
 from pipelines.train.runs import CONFIG, RESULT, write_json
 from stprivacy.checkpoint import CheckpointStore
-from stprivacy.config import to_dict
 from stprivacy.phases.local import LocalContext
+from stprivacy.plain import to_dict
 from stprivacy.storage import make_folder
 
 

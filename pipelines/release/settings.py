@@ -11,10 +11,11 @@ from typing import Any, Literal, get_args
 import torch
 
 from pipelines.release.text import printable
-from stprivacy.config import check_keep_ratio, check_released_quality, to_dict
+from stprivacy.config import check_keep_ratio, check_released_quality
 from stprivacy.decoding import VideoLimits
 from stprivacy.deployed import MaskName
 from stprivacy.output_lock import LOCK_NAME
+from stprivacy.plain import to_dict
 from stprivacy.storage import PARTIAL_SUFFIX, make_folder, write_whole
 from stprivacy.trained import Trained
 

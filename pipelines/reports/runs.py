@@ -1,16 +1,17 @@
 """Finished evaluations below a folder, and which of them may stand in one chart."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
 from pipelines.comparison import ROWS
-from pipelines.comparison_tables import SCORES
+from pipelines.comparison_tables import needed_keys
 from pipelines.runs import PROTOCOLS, PhaseName, RunConfig
 from pipelines.train.runs import CONFIG, LAUNCH, RESULT, read_json
-from stprivacy.config import from_dict, to_dict
+from stprivacy.plain import from_dict, to_dict
+from stprivacy.run_files import read_result
 
 # Settings of an evaluation without which two results say nothing about each other ...
 _SHARED = (
@@ -119,10 +120,10 @@ def find_runs(folder: Path) -> tuple[list[Section], list[LeftOut]]:
 def _read(folder: Path) -> Evaluation | LeftOut | None:
     """The run in a folder; None for what is no run, or a finished one that is no evaluation."""
     try:
-        settings = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        if not isinstance(settings, dict) or settings.get("phase") not in get_args(PhaseName):
+        settings = read_json(folder / CONFIG)
+        if settings.get("phase") not in get_args(PhaseName):
             return None
-        run, result = from_dict(RunConfig, settings), read_json(folder / RESULT)
+        run, result = from_dict(RunConfig, settings), read_result(folder)
     except (ValueError, OSError) as error:
         is_run = (folder / RESULT).exists() or (folder / LAUNCH).exists()
         return LeftOut(folder, f"unreadable: {error}") if is_run else None
@@ -131,17 +132,11 @@ def _read(folder: Path) -> Evaluation | LeftOut | None:
         return LeftOut(folder, f"{run.phase}, not finished") if (folder / LAUNCH).exists() else None
     if run.phase != "evaluate":
         return None
-    missing = [key for key in _needed() if key not in result]
+    needed = (*needed_keys(), "dataset", "data_fingerprint", "attacker")
+    missing = [key for key in needed if key not in result]
     if missing:
         return LeftOut(folder, f"protocol {run.protocol}: its result has no {missing[0]}, which the charts show")
     return Evaluation(folder, run, result, run.label or run.anonymizer)
-
-
-def _needed() -> Iterator[str]:
-    """The keys that the tables and charts read."""
-    for _, key, _, floor in SCORES:
-        yield from (key, f"{key}_low", f"{key}_high", *([floor] if isinstance(floor, str) else []))
-    yield from ("seed", "dataset", "data_fingerprint", "deploy_keep_ratio", "attacker")
 
 
 def _separated(evaluations: Sequence[Evaluation]) -> list[list[Evaluation]]:

@@ -17,7 +17,6 @@ from pipelines.train.start import pretrain, startable
 from stprivacy.anonymizers import LEARNED, Anonymizer, FrameAnonymizer, STPrivacy, make_anonymizer
 from stprivacy.attackers import ATTACKERS, AttackerSettings, WhitenedFrames, attacker_names
 from stprivacy.checkpoint import CheckpointStore
-from stprivacy.config import from_dict
 from stprivacy.models.frame_recognizer import FrameRecognizer
 from stprivacy.models.recognizer import Recognizer
 from stprivacy.noise import derived_seed
@@ -28,6 +27,7 @@ from stprivacy.phases.initialize import initialize
 from stprivacy.phases.loop import Training
 from stprivacy.phases.predictions import Scoring
 from stprivacy.phases.reconstruct import reconstruct
+from stprivacy.plain import from_dict
 from stprivacy.released import AsReleased, value_range
 from stprivacy.storage import location
 from stprivacy.trained import FINAL, Warn, load_anonymizer

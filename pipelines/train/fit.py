@@ -1,13 +1,12 @@
-"""One group of Ray Train workers on a list of runs, from claiming their folders to seeing what came of them."""
+"""One group of Ray Train workers on a list of runs, from its start to seeing what came of them."""
 
 import threading
-import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pipelines.train.runs import PhaseError, RunRequest, WorkersLostError, claim, failure_of
+from pipelines.train.runs import PhaseError, RunRequest, WorkersLostError, failure_of
 from stprivacy.storage import filesystem, is_remote, remove_folder, whole_location
 
 EXECUTOR = "pipelines.train.execute:execute"
@@ -124,18 +123,3 @@ def ray_storage(folder: Path) -> dict[str, Any]:
 
     store, path = filesystem(folder)
     return {"storage_path": path, "storage_filesystem": PyFileSystem(FSSpecHandler(store))}
-
-
-def claim_all(runs: Sequence[RunRequest]) -> str:
-    """Make the folders those of a new launch, whose identity is given back.
-
-    Raises: ValueError: a folder holds a run with another configuration, or two runs have the same one.
-    """
-    identity = uuid.uuid4().hex[:12]
-    folders = [whole_location(run.folder) for run in runs]
-    for folder in folders:
-        if folders.count(folder) > 1:
-            raise ValueError(f"each run needs a folder of its own, but two are to go to {folder}")
-    for run in runs:
-        claim(run, identity)
-    return identity

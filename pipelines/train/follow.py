@@ -8,7 +8,8 @@ from pipelines.history import read_history
 from pipelines.progress import Progress, Task
 from pipelines.tracked_run import status_after
 from pipelines.tracking import TrackedRun, Tracker
-from pipelines.train.runs import CONFIG, MESSAGES, METRICS, PROGRESS, RESULT, RunRequest, read_json
+from pipelines.train.runs import CONFIG, MESSAGES, METRICS, PROGRESS, RunRequest, read_json
+from stprivacy.run_files import read_result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,7 +84,7 @@ class Follower:
             tracked = self._open(self._tracker)
             tracked.log_file(self._run.folder / CONFIG)
             tracked.log_figure(curves_of(self._run.folder / METRICS), "curves.png")
-            tracked.log_result(read_json(self._run.folder / RESULT))
+            tracked.log_result(read_result(self._run.folder))
             tracked.finish()
             self._closed = True
 

@@ -6,9 +6,13 @@ from typing import Any
 
 from pipelines.progress import Progress
 from pipelines.tracking import Tracker
-from pipelines.train.fit import EXECUTOR, Fit, claim_all
+from pipelines.train.claims import check_all, claim_all
+from pipelines.train.fit import EXECUTOR, Fit
 from pipelines.train.follow import Follower
-from pipelines.train.runs import RESULT, RunRequest, interval_seconds, read_json
+from pipelines.train.inputs import check_inputs
+from pipelines.train.runs import RunRequest, interval_seconds
+from stprivacy.output_lock import output_lock
+from stprivacy.run_files import read_result
 from stprivacy.storage import whole_location
 
 POLL_SECONDS = 0.3
@@ -39,12 +43,17 @@ def launch(
         executor: "module:function" called as (config, folder, context, store); what it returns becomes result.json.
 
     Raises:
-        ValueError: a folder holds a run with another configuration, or two runs have the same one.
+        ValueError: a folder holds a run with another configuration or of other data, is another launch's, or two runs
+            have the same one.
         PhaseError: a run failed for a reason that trying again does not remove, or workers were lost too often.
     """
-    identity = claim_all(runs)
-    groups = _unfinished_groups(runs, parallel)
+    check_all(runs)
     with ExitStack() as stack:
+        for run in runs:
+            if not run.finished:
+                stack.enter_context(output_lock(run.folder))
+        identity = claim_all(runs)
+        groups = _unfinished_groups(runs, parallel)
         if tracker and runs:
             stack.enter_context(tracker.pipeline(parent or str(whole_location(runs[0].folder).parent), progress.say))
         # Finished runs too: their driver may have been killed before it had tracked all.
@@ -53,7 +62,9 @@ def launch(
         _follow(fits, parallel, followers, progress)
         for fit in fits:
             fit.check_outcome()
-    return [read_json(run.folder / RESULT) for run in runs]
+    for run in runs:  # a run that was finished before may start from one that is another now
+        check_inputs(run)
+    return [read_result(run.folder) for run in runs]
 
 
 def independent_runs(runs: Sequence[RunRequest]) -> list[list[RunRequest]]:

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from stprivacy import run_files
-from stprivacy.storage import is_remote, make_folder, write_whole
+from stprivacy.storage import is_remote, write_whole
 
 CONFIG, RESULT, CHECKPOINTS = run_files.CONFIG, run_files.RESULT, run_files.CHECKPOINTS
 PROGRESS, METRICS, MESSAGES = "progress.json", "metrics.jsonl", "messages.log"
-FAILURE, LAUNCH = "failure.json", "launch.json"
+FAILURE, LAUNCH, INPUTS = "failure.json", "launch.json", "inputs.json"
+DESCRIPTION = "dataset.json"  # of an ingested data set
 REMOTE_SECONDS = 5.0
 
 
@@ -59,31 +60,12 @@ def interval_seconds(folder: Path, local_seconds: float) -> float:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The content of a JSON file written by `write_json`; empty where there is none."""
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return {}
+    """The object in a JSON file of a run folder; empty where there is none.
 
-
-def claim(run: RunRequest, launch: str) -> None:
-    """Make the folder this launch's: from now on, workers of any other launch stop when they touch it.
-
-    Raises: ValueError: the folder holds a run with another configuration.
+    Raises: ValueError: it is damaged; the message names it, and says what to do.
     """
-    wanted, defaults = json.loads(json.dumps([run.config, dict(run.defaults)]))
-    present = read_json(run.folder / CONFIG)
-    present = present and _filled(present, defaults)
-    if present and present != wanted:
-        raise ValueError(
-            f"{run.folder} holds a run with other settings ({_differences(present, wanted)}): "
-            "choose another --out, or delete that folder to start over"
-        )
-    make_folder(run.folder)
-    if not present:
-        write_json(run.folder / CONFIG, wanted)
-    (run.folder / FAILURE).unlink(missing_ok=True)
-    write_json(run.folder / LAUNCH, {"launch": launch})
+    lasting = path.name in (CONFIG, RESULT, INPUTS)
+    return run_files.read_object(path, run_files.DAMAGED if lasting else "delete it and run the same command again")
 
 
 def check_claim(folder: Path, launch: str) -> None:
@@ -104,23 +86,3 @@ def failure_of(folder: Path, launch: str) -> dict[str, Any]:
     """What `record_failure` wrote for this launch; empty where nothing failed."""
     failure = read_json(folder / FAILURE)
     return failure if failure.get("launch") == launch else {}
-
-
-def _filled(present: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings, and the defaults of those that are missing."""
-    filled = {**defaults, **present}
-    for key, value in present.items():
-        if isinstance(value, Mapping) and isinstance(defaults.get(key), Mapping):
-            filled[key] = _filled(value, defaults[key])
-    return filled
-
-
-def _differences(present: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> str:
-    words = []
-    for key in sorted({*present, *wanted}):
-        old, new = present.get(key, "unset"), wanted.get(key, "unset")
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            words.append(_differences(old, new, f"{prefix}{key}."))
-        elif old != new:
-            words.append(f"{prefix}{key} was {old}, now {new}")
-    return ", ".join(filter(None, words))

@@ -16,6 +16,7 @@ import torch.distributed as dist
 
 from pipelines.train.context import RayTrainContext, settle
 from pipelines.train.group import Group
+from pipelines.train.inputs import check_inputs, note_inputs
 from pipelines.train.losses import noted_losses
 from pipelines.train.runs import (
     CHECKPOINTS,
@@ -79,6 +80,8 @@ def _survives(run: RunRequest, context: RayTrainContext, executor: str, group: G
     """Execute one run; False if it must not be tried again."""
     store = CheckpointStore(run.folder / CHECKPOINTS, run.keep_checkpoints, context.rank, context.tell)
     try:
+        # Once more: the data may have changed since an earlier group, and what the run starts from is there by now.
+        (note_inputs if context.rank == 0 else check_inputs)(run)
         result = resolve(executor)(run.config, run.folder, context, store)
         if context.rank == 0:
             check_claim(run.folder, context.launch)

@@ -13,21 +13,30 @@ from typing import Any, Self
 
 from pipelines import cluster
 from pipelines.commands import LaunchOptions, tracking_uri
+from pipelines.comparison_tables import read_scores
 from pipelines.figures import save_figure
+from pipelines.labels import check_labels
 from pipelines.progress import Progress, duration
+from pipelines.runs import RunConfig
 from pipelines.tracking import Tracker
+from pipelines.train.claims import check_all
 from pipelines.train.fit import ray_storage
 from pipelines.train.follow import Follower
+from pipelines.train.inputs import data_input
 from pipelines.train.runs import RESULT, PhaseError, RunRequest, interval_seconds, read_json, write_json
 from pipelines.tune.charts import front_figure, write_page
 from pipelines.tune.front import front_csv, points_of, summary
 from pipelines.tune.log import TrialLog
-from pipelines.tune.plan import make_plan
+from pipelines.tune.plan import Planned, make_plan
 from pipelines.tune.trials import Sweep, Trial, make_trial, raw_run, seconds_of
+from stprivacy.output_lock import output_lock
+from stprivacy.plain import from_dict
 from stprivacy.storage import make_folder, remove_folder
+from stprivacy.trained import print_warning
 
 SWEEP, FRONT_TABLE, FRONT_PAGE, FRONT_PICTURE = "sweep.json", "front.csv", "front.html", "front.png"
 LOOK_SECONDS = 0.5
+_FINGERPRINT = "data_fingerprint"
 _SHARED_CALLS = 64  # that wait for what is shared at the same time
 
 
@@ -51,11 +60,11 @@ def run_sweep(sweep: Sweep, out: Path, where: LaunchOptions, concurrency: Concur
         ValueError: `out` holds a sweep with other settings.
         PhaseError: raw could not be evaluated, or workers were lost too often; the same command goes on.
     """
-    _claim(sweep, out, concurrency)
     tracker = Tracker(tracking_uri(where, out))
     parent = where.group or out.name
-    cluster.start(verbose=where.verbose)
-    with Progress() as progress, tracker.pipeline(parent, progress.say):
+    with output_lock(out), Progress() as progress, tracker.pipeline(parent, progress.say):
+        _claim(sweep, out, concurrency)
+        cluster.start(verbose=where.verbose)
         search = _search_of(sweep, out, concurrency)
         raw = raw_run(sweep, out)
         tuning = _Tuning(sweep, out, where, concurrency, search, raw)
@@ -68,22 +77,30 @@ def run_sweep(sweep: Sweep, out: Path, where: LaunchOptions, concurrency: Concur
             tuning.check_outcome(search.trials)
         trials = [search.trials[number] for number in sorted(search.trials)]
         progress.say(saving(trials))
-        return _write_front(sweep, out, trials, read_json(raw.folder / RESULT), tracker, parent)
+        return _write_front(sweep, out, trials, read_scores(raw.folder), tracker, parent)
 
 
 def _claim(sweep: Sweep, out: Path, concurrency: Concurrency) -> None:
-    """Note the settings, which all trials of a folder share."""
+    """Note the settings and the state of the data, which all trials of a folder share."""
     # What optuna proposes depends on how many trials it is asked for at a time.
     rounds = {"max_concurrent": concurrency.max_concurrent} if sweep.search == "optuna" else {}
-    wanted = json.loads(json.dumps(sweep.settings() | rounds))
+    wanted = json.loads(json.dumps(sweep.settings() | rounds | {_FINGERPRINT: data_input(sweep.data)["fingerprint"]}))
     present = read_json(out / SWEEP)
+    if present:
+        present.setdefault(_FINGERPRINT, wanted[_FINGERPRINT])  # a sweep from before it was noted
+    runs = [raw_run(sweep, out), make_trial(sweep, out, Planned(0, {})).runs[0]]
+    check_all(runs[:1])
+    check_labels([from_dict(RunConfig, run.config) for run in runs], print_warning)
     changed = [
         f"{name} was {present.get(name)}, now {wanted.get(name)}"
         for name in (present and dict.fromkeys([*present, *wanted]))
         if present.get(name) != wanted.get(name)
     ]
     if changed:
-        raise ValueError(f"{out} holds a sweep with other settings ({', '.join(changed)}): choose another --out")
+        raise ValueError(
+            f"{out} holds a sweep with other settings ({', '.join(changed)}): choose another --out, restore what has "
+            "changed, or delete that folder to start over"
+        )
     make_folder(out)
     write_json(out / SWEEP, wanted)
 

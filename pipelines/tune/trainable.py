@@ -10,7 +10,8 @@ import ray
 from ray import tune
 
 from pipelines.history import Report, read_history
-from pipelines.train.fit import EXECUTOR, Fit, claim_all
+from pipelines.train.claims import claim_all
+from pipelines.train.fit import EXECUTOR, Fit
 from pipelines.train.runs import METRICS, PhaseError, RunRequest, WorkersLostError, interval_seconds
 from pipelines.tune.plan import Planned
 from pipelines.tune.trials import FAILED, Sweep, Trial, add_seconds, make_trial, record
@@ -29,11 +30,17 @@ class Workers:
     executor: str = EXECUTOR
 
     def fit(self, runs: tuple[RunRequest, ...]) -> Fit | None:
-        """A group that does what is left of the runs, after claiming them; None where nothing is."""
+        """A group that does what is left of the runs, after claiming them; None where nothing is.
+
+        Raises: PhaseError: a folder holds another run.
+        """
         unfinished = [run for run in runs if not run.finished]
         if not unfinished:
             return None
-        identity = claim_all(unfinished)
+        try:
+            identity = claim_all(unfinished)
+        except ValueError as error:
+            raise PhaseError(str(error)) from error
         return Fit(unfinished, identity, self.num_workers, self.use_gpu, self.max_failures, self.executor)
 
 

@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pipelines.comparison_tables import read_scores
 from pipelines.recipe import Recipe
 from pipelines.runs import RunConfig, make_request
-from pipelines.train.runs import RESULT, RunRequest, read_json, write_json
+from pipelines.train.runs import RunRequest, read_json, write_json
 from pipelines.tune.plan import Planned, SearchName
 from pipelines.tune.space import Space, changed, check_space, described
 from stprivacy.attackers import attacker_names
-from stprivacy.config import check_keep_ratio, to_dict
+from stprivacy.config import check_keep_ratio
+from stprivacy.plain import to_dict
 from stprivacy.storage import make_folder
 
 STOPPED, FAILED, SECONDS = "stopped.json", "failed.json", "seconds.json"
@@ -96,7 +98,7 @@ class Trial:
 
     def results(self) -> list[dict[str, Any]]:
         """The scores at each deployed keep ratio, its own first; none before it has finished."""
-        return [read_json(run.folder / RESULT) for run in self.runs[1:]] if self.finished else []
+        return [read_scores(run.folder) for run in self.runs[1:]] if self.finished else []
 
 
 def make_trial(sweep: Sweep, out: Path, planned: Planned) -> Trial:

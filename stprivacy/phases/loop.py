@@ -8,11 +8,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from stprivacy.checkpoint import ABOUT, Checkpoint, CheckpointStore, check_about, load_weights
-from stprivacy.config import ClipConfig, PhaseConfig, to_dict
+from stprivacy.checkpoint import ABOUT, Checkpoint, CheckpointError, CheckpointStore, check_about, load_weights
+from stprivacy.checkpoint_files import STATE
+from stprivacy.config import ClipConfig, PhaseConfig
 from stprivacy.noise import ClipNoise, derived_seed
 from stprivacy.phases.context import Batch, ClipSource, PhaseContext
 from stprivacy.phases.learner import Learner, check_finite
+from stprivacy.plain import to_dict
 
 
 class Phase(Protocol):
@@ -128,7 +130,13 @@ class PhaseLoop:
         done = checkpoint.number if checkpoint else 0
         if checkpoint:
             check_about(checkpoint, self._about())
-            self._load(checkpoint)
+            try:
+                self._load(checkpoint)
+            except (KeyError, TypeError, AttributeError) as error:
+                raise CheckpointError(
+                    f"{checkpoint.path / STATE} does not hold what this phase needs ({type(error).__name__}: {error}): "
+                    "it was not written by this program; restore it from a copy, or delete that folder to start over"
+                ) from error
         # Without a checkpoint too: a launch that was killed before its first one may have reported.
         self.context.rewind(self.phase.name, done)
         return done

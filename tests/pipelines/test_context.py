@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipelines.train.claims import claim
 from pipelines.train.context import RayTrainContext
-from pipelines.train.runs import PhaseError, RunRequest, claim, read_json
+from pipelines.train.runs import PhaseError, RunRequest, read_json
 
 
 @pytest.fixture

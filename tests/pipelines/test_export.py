@@ -18,9 +18,10 @@ from tiny import CLIP, MODEL
 from pipelines.release.export import ExportFormat, FixedNetwork, Program, export, load_program
 from pipelines.release.export_command import export_command
 from stprivacy.checkpoint import weights_digest
-from stprivacy.config import Select, Stem, from_dict
+from stprivacy.config import Select, Stem
 from stprivacy.models.anonymizer import STPrivacy
 from stprivacy.models.sparsifier import stage_count
+from stprivacy.plain import from_dict
 from stprivacy.trained import load_anonymizer
 from stprivacy.tubelets import to_tubelets
 

@@ -20,7 +20,7 @@ from pipelines.progress import Progress
 from pipelines.train.launch import launch
 from pipelines.train.runs import PhaseError, RunRequest, read_json
 from stprivacy.checkpoint import load_latest, weights_digest
-from stprivacy.config import to_dict
+from stprivacy.plain import to_dict
 
 # Of 12, 4 in an epoch, with checkpoints after every third: there are two to go back to, and reports after both.
 FAULT_STEP = 9

@@ -13,12 +13,14 @@ from shard_fixtures import write_tiny_dataset
 from pipelines.progress import Progress
 from pipelines.runs import make_request
 from pipelines.tracking import Tracker, default_tracking_uri
+from pipelines.train.claims import claim
 from pipelines.train.execute import execute
 from pipelines.train.launch import launch
-from pipelines.train.runs import PhaseError, RunRequest, claim
+from pipelines.train.runs import PhaseError, RunRequest
 from stprivacy.checkpoint import CheckpointStore
-from stprivacy.config import LossConfig, to_dict
+from stprivacy.config import LossConfig
 from stprivacy.phases.local import LocalContext
+from stprivacy.plain import to_dict
 
 NAMES = ("one", "two")
 

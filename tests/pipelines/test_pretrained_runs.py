@@ -13,9 +13,10 @@ from pipelines.runs import RunConfig
 from pipelines.train.execute import execute
 from stprivacy.anonymizers import STPrivacy
 from stprivacy.checkpoint import CheckpointStore
-from stprivacy.config import OptimConfig, to_dict
+from stprivacy.config import OptimConfig
 from stprivacy.models.pretrained import start_from_pretrained
 from stprivacy.phases.local import LocalContext
+from stprivacy.plain import to_dict
 from stprivacy.trained import load_anonymizer
 from tests.launch_fixtures import TINY
 from tests.shard_fixtures import write_tiny_dataset

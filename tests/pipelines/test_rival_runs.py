@@ -13,9 +13,10 @@ from pipelines.runs import RunConfig, read_config, with_anonymizer
 from pipelines.train.runs import RunRequest
 from stprivacy.anonymizers import ITNet, LearnedName, UNet
 from stprivacy.checkpoint import load_latest, weights_digest
-from stprivacy.config import TestViewsConfig, from_dict
+from stprivacy.config import TestViewsConfig
 from stprivacy.phases.local import LocalContext
 from stprivacy.phases.objectives.vita import VITAConfig
+from stprivacy.plain import from_dict
 from stprivacy.trained import load_anonymizer
 from tests.launch_fixtures import TINY
 from tests.run_fixtures import do_run

@@ -11,8 +11,9 @@ import pytest
 from pipelines.recipes import describe_recipes
 from pipelines.runs import RunConfig
 from stprivacy.anonymizers import AnonymizerName
-from stprivacy.config import OptimConfig, TestViewsConfig, from_dict, to_dict
+from stprivacy.config import OptimConfig, TestViewsConfig
 from stprivacy.phases.local import LocalContext
+from stprivacy.plain import from_dict, to_dict
 from tests.launch_fixtures import TINY
 from tests.run_fixtures import do_run
 from tests.shard_fixtures import write_tiny_dataset

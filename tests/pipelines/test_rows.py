@@ -15,7 +15,8 @@ from pipelines.runs import RunConfig
 from pipelines.tables import STRIDES, TABLE_ROWS
 from pipelines.train.runs import RunRequest
 from stprivacy.anonymizers import LEARNED
-from stprivacy.config import PhaseConfig, TestViewsConfig, from_dict
+from stprivacy.config import PhaseConfig, TestViewsConfig
+from stprivacy.plain import from_dict
 from tests.launch_fixtures import TINY
 from tests.run_fixtures import do_run
 from tests.shard_fixtures import write_tiny_dataset
