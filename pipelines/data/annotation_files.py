@@ -11,7 +11,8 @@ from pathlib import Path
 from reprlib import Repr
 from typing import Any
 
-from pipelines.data.manifest import ManifestError, shown_name
+from pipelines.data.manifest import ManifestError
+from pipelines.text import printable
 
 # The largest published annotation file is HVU's training list, of about 90 MB.
 LARGEST_BYTES = 256 << 20
@@ -39,7 +40,7 @@ def brief(value: object) -> str:
 
 def reason(error: BaseException) -> str:
     """An error in one short line."""
-    text = " ".join(shown_name(str(error)).split())
+    text = " ".join(printable(str(error)).split())
     if not text or not isinstance(error, OSError | ValueError):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return text if len(text) <= _MESSAGE_CHARACTERS else text[:_MESSAGE_CHARACTERS] + "..."
@@ -56,7 +57,7 @@ def faults_named(path: object, kind: str) -> Iterator[None]:
     except ManifestError:
         raise
     except Exception as error:
-        raise ManifestError(f"{shown_name(str(path))} cannot be read as {kind}: {reason(error)}") from error
+        raise ManifestError(f"{printable(str(path))} cannot be read as {kind}: {reason(error)}") from error
 
 
 def read_bounded(path: Path, kind: str, limit: int = LARGEST_BYTES) -> bytes:
@@ -68,7 +69,7 @@ def read_bounded(path: Path, kind: str, limit: int = LARGEST_BYTES) -> bytes:
                 content: bytes = file.read(limit + 1)
             is_large = len(content) > limit  # a device or a pipe says that its size is 0
         if is_large:
-            raise ManifestError(f"{shown_name(str(path))} is larger than {limit >> 20} MiB, the limit for {kind}")
+            raise ManifestError(f"{printable(str(path))} is larger than {limit >> 20} MiB, the limit for {kind}")
     return content
 
 
@@ -83,7 +84,7 @@ def decoded(path: object, content: bytes) -> str:
             return content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             fault = _byte_fault(content, error.start)
-    raise ManifestError(f"{shown_name(str(path))} is not text in UTF-8: {fault}")
+    raise ManifestError(f"{printable(str(path))} is not text in UTF-8: {fault}")
 
 
 def _binary_fault(content: bytes) -> str:

@@ -5,7 +5,8 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from pipelines.data.annotation_files import brief
-from pipelines.data.manifest import SPLITS, Manifest, PersonBoxes, Rejection, VideoEntry, shown_name
+from pipelines.data.manifest import SPLITS, Manifest, PersonBoxes, Rejection, VideoEntry
+from pipelines.text import printable
 from stprivacy.storage import is_uri
 
 
@@ -65,7 +66,7 @@ class _Earlier:
         if not is_repeated:
             return None
         return "duplicate", "this file is already listed above" + (
-            f", as {shown_name(first)}" if first != video.video_id else ""
+            f", as {printable(first)}" if first != video.video_id else ""
         )
 
 

@@ -1,11 +1,11 @@
 """Which videos a data set has, and what is known of each, before any is opened."""
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipelines.locations import Location
+from pipelines.text import printable
 from stprivacy.storage import is_uri, location
 
 SPLITS = ("train", "test", "unused")
@@ -14,8 +14,6 @@ SPLITS = ("train", "test", "unused")
 VP_LABEL_ORDER = ("skin_color", "face", "gender", "nudity", "relationship")
 # One list for each source frame, in it one [x0, y0, x1, y1] for each person, as fractions of width and height.
 PersonBoxes = Sequence[Sequence[Sequence[float]]]
-# Control characters, line and paragraph ends, marks that turn the direction of text, and halves of surrogate pairs.
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -51,20 +49,6 @@ class Sources:
 _LONGEST_LINE = 1000  # characters of a message
 
 
-def shown_name(text: str) -> str:
-    r"""A name as it can be printed on one line and stored as UTF-8.
-
-    Bytes of a file's name that are not UTF-8 become \xNN, control characters and the like their escapes.
-    """
-    return _UNPRINTABLE.sub(_escape, text)
-
-
-def _escape(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    is_byte = 0xDC80 <= code <= 0xDCFF  # how Python stands for a byte that is not UTF-8 (surrogateescape)
-    return f"\\x{code - 0xDC00:02x}" if is_byte else found[0].encode("unicode_escape").decode("ascii")
-
-
 class ManifestError(ValueError):
     """A list of videos that cannot be used as a whole.
 
@@ -72,7 +56,7 @@ class ManifestError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
-        lines = (shown_name(line) for line in message.split("\n"))
+        lines = (printable(line) for line in message.split("\n"))
         super().__init__("\n".join(f"{line[:_LONGEST_LINE]}{'...' * (len(line) > _LONGEST_LINE)}" for line in lines))
 
 
@@ -81,7 +65,7 @@ class VideoEntry:
     """One video: a unique and stable id, the file where it lies or should lie, and its labels.
 
     The path is as the system has it: bytes of a local name that are not UTF-8 stand in it as lone surrogates. Print and
-    store `shown_name(path)`.
+    store `printable(path)`.
 
     actions: one, or in a multi-label data set one or more; privacy: a byte, 0 or 1, for each attribute in order;
     splits: train, test or unused in each official split; person_boxes and privacy_frames, where they are known: a
@@ -134,11 +118,11 @@ class Manifest:
         seen: set[str] = set()
         for entry in self.entries:
             if entry.video_id in seen:
-                raise ManifestError(f"{self.dataset} lists {shown_name(entry.video_id)} twice")
+                raise ManifestError(f"{self.dataset} lists {printable(entry.video_id)} twice")
             seen.add(entry.video_id)
             if not _is_storable(entry.video_id) or "\0" in entry.path:
                 raise ManifestError(
-                    f"{self.dataset} lists the name {shown_name(entry.video_id)!r}, which is not text in UTF-8 without "
+                    f"{self.dataset} lists the name {printable(entry.video_id)!r}, which is not text in UTF-8 without "
                     "NUL: rename the video"
                 )
 
@@ -179,4 +163,4 @@ def split_counts(counts: Mapping[str, int]) -> str:
 def listing(paths: Sequence[str], shown: int = 10) -> str:
     """The first of many paths, a line each, as they can be printed."""
     title = f"The first {shown}:" if len(paths) > shown else "They are:"
-    return "\n  ".join([title, *map(shown_name, paths[:shown])])
+    return "\n  ".join([title, *map(printable, paths[:shown])])

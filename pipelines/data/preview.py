@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from pipelines.data.manifest import Manifest, Rejection, listing, shown_name, split_counts
+from pipelines.data.manifest import Manifest, Rejection, listing, split_counts
+from pipelines.text import printable
 
 _NAMED = 10  # attributes in one message
 
@@ -32,7 +33,7 @@ def _rejections(rejected: Sequence[Rejection]) -> Iterator[str]:
     for error, count in Counter(video.error for video in rejected).items():
         first = next(video for video in rejected if video.error == error)
         others = "" if count == 1 else f", and {count - 1} more"
-        yield f"  {error} {count}: {shown_name(first.video_id)} ({shown_name(first.message)}){others}"
+        yield f"  {error} {count}: {printable(first.video_id)} ({printable(first.message)}){others}"
 
 
 def warnings(manifest: Manifest) -> list[str]:
@@ -60,7 +61,7 @@ def _constant_attributes(manifest: Manifest, number: int) -> list[str]:
     labels = np.frombuffer(b"".join(trained), np.uint8).reshape(len(trained), -1)
     lowest, highest = labels.min(0), labels.max(0)
     return [
-        f"{shown_name(name)} ({low})"
+        f"{printable(name)} ({low})"
         for name, low, high in zip(manifest.attribute_names, lowest, highest, strict=True)
         if low == high
     ]

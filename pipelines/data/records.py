@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from pipelines.data.checksums import DamagedDataError, Frames, file_digest
 from pipelines.data.schema import QUARANTINE_SCHEMA
+from pipelines.text import printable
 
 VIDEOS, QUARANTINE = "videos", "quarantine"
 SHARDS_FILE = "shards.parquet"
@@ -87,11 +88,6 @@ def quarantine_row(video_id: str, path: str, error: str, message: str) -> dict[s
     """One unusable video: a short code and the reason in words."""
     values = {"video_id": video_id, "path": path, "error": error, "message": message}
     return {name: printable(value) for name, value in values.items()}
-
-
-def printable(text: str) -> str:
-    """The same text; bytes of a file's name that are no UTF-8 are escaped, as Parquet takes none."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def quarantine_content(rows: Sequence[Mapping[str, str]], record: ShardRecord | None = None) -> bytes:

@@ -24,12 +24,12 @@ from pipelines.data.records import (
     VIDEOS,
     Seal,
     ShardRecord,
-    printable,
     quarantine_content,
     quarantine_row,
 )
 from pipelines.data.schema import FORMAT_VERSION, VIDEO_SCHEMA, IngestSettings
 from pipelines.data.stored import frame_offsets
+from pipelines.text import printable
 from stprivacy.decoding import VideoError
 from stprivacy.durable import sync_folder
 from stprivacy.storage import (

@@ -4,7 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from pipelines.release.text import name_digest
+from pipelines.text import name_digest
 from stprivacy.storage import PARTIAL_SUFFIX, make_folder, write_whole
 
 Attempt = Literal["none", "together", "alone"]

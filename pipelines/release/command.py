@@ -18,8 +18,8 @@ from pipelines.release.ledger import ReleaseLedger, write_failures
 from pipelines.release.names import PREVIEW_FOLDER, plain_names
 from pipelines.release.private import make_private_folder
 from pipelines.release.settings import Crew, ReleaseSettings
-from pipelines.release.text import printable, say
 from pipelines.release.work import Outcome
+from pipelines.text import printable, say
 from stprivacy.storage import checked_location, is_remote, location, whole_location
 from stprivacy.trained import Trained, load_trained
 

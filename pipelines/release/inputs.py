@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from pipelines.release.text import printable
+from pipelines.text import printable
 from stprivacy.storage import filesystem, is_remote, whole_location
 
 # What operating systems leave in folders, in lower case; .DS_Store and the like begin with a dot.

@@ -16,7 +16,7 @@ from typing import Any
 from pipelines.release.inputs import Inputs
 from pipelines.release.names import Order, refused
 from pipelines.release.private import write_private
-from pipelines.release.text import json_bytes, printable
+from pipelines.text import json_bytes, printable
 from stprivacy.storage import is_remote
 
 _ID_BYTES, _SALT_BYTES = 8, 32

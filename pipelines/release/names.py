@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from pipelines.release.inputs import Found, Inputs
 from pipelines.release.settings import CLAIM
-from pipelines.release.text import name_digest
+from pipelines.text import name_digest
 from stprivacy.storage import is_remote, whole_location
 
 VIDEO, SIDECAR = ".mp4", ".json"

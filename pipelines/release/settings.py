@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from pipelines.release.text import printable
+from pipelines.text import printable
 from stprivacy.config import check_keep_ratio, check_released_quality
 from stprivacy.decoding import VideoLimits
 from stprivacy.deployed import MaskName

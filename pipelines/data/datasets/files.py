@@ -15,7 +15,8 @@ from pipelines.data.annotation_files import (
     read_bounded,
     read_csv_rows,
 )
-from pipelines.data.manifest import ManifestError, shown_name
+from pipelines.data.manifest import ManifestError
+from pipelines.text import printable
 from stprivacy.storage import filesystem, is_remote
 
 # Files that may hold a listed video, by the name alone. Not .gif: such a file beside a video is its preview.
@@ -107,7 +108,7 @@ class VideoFiles:
         if len(found) > 1 and not is_remote(self._folder):
             found = _different(found)
         if len(found) > 1:
-            one, other, name = map(shown_name, (*found[:2], names[0]))
+            one, other, name = map(printable, (*found[:2], names[0]))
             raise ManifestError(f"{one} and {other} are both taken for {name}: leave one below --videos")
         return found[0] if found else f"{self._folder}/{names[0]}"
 
@@ -142,7 +143,7 @@ def _walk(folder: Path, locked: list[str]) -> Iterator[str]:
     def note(error: OSError) -> None:
         is_absent = isinstance(error, FileNotFoundError) and error.filename == str(folder)
         if not is_absent:
-            locked.append(f"{shown_name(str(error.filename))} cannot be entered ({error.strerror})")
+            locked.append(f"{printable(str(error.filename))} cannot be entered ({error.strerror})")
 
     seen: set[str] = set()
     for root, folders, names in os.walk(folder, followlinks=True, onerror=note):
@@ -187,7 +188,7 @@ def unzipped(path: Path, name: str, limit: int = LARGEST_BYTES) -> tuple[str, by
         members = [member for member in archive.infolist() if member.filename.rpartition("/")[2] == name]
         if len(members) != 1:
             raise ManifestError(f"{path} holds {len(members)} files named {name}, not one")
-        label = f"{path}/{shown_name(members[0].filename)}"
+        label = f"{path}/{printable(members[0].filename)}"
         if members[0].flag_bits & 1:
             raise ManifestError(f"{label} is encrypted: {remedy}")
         if members[0].compress_type not in _ZIP_METHODS:

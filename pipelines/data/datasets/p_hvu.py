@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 
 from pipelines.data.annotation_files import brief
 from pipelines.data.datasets.files import Annotations, VideoFiles, read_table
-from pipelines.data.manifest import Manifest, ManifestError, Rejection, Sources, VideoEntry, shown_name
+from pipelines.data.manifest import Manifest, ManifestError, Rejection, Sources, VideoEntry
+from pipelines.text import printable
 
 CATEGORIES = "HVU_Tags_Categories_V1.0"
 LISTS = {"train": "HVU_Train_V1.0", "test": "HVU_Val_V1.0"}
@@ -75,7 +76,7 @@ def _read_list(
         tags = dict.fromkeys(joined.split("|"))
         unknown = [tag for tag in tags if tag not in kinds]
         if unknown:
-            raise ManifestError(f"{place}: the tags {shown_name(', '.join(unknown))[:200]} are not in {CATEGORIES}")
+            raise ManifestError(f"{place}: the tags {printable(', '.join(unknown))[:200]} are not in {CATEGORIES}")
         try:
             names = [f"{youtube_id}_{int(n * float(start)):06d}_{int(n * float(end)):06d}" for n in (10, 1)]
         except (ValueError, OverflowError) as error:

@@ -7,7 +7,8 @@ from typing import Any
 from pipelines.data.annotation_files import brief, read_json_object
 from pipelines.data.datasets.files import Annotations, VideoFiles
 from pipelines.data.datasets.splits import random_split
-from pipelines.data.manifest import VP_LABEL_ORDER, Manifest, ManifestError, Sources, VideoEntry, shown_name
+from pipelines.data.manifest import VP_LABEL_ORDER, Manifest, ManifestError, Sources, VideoEntry
+from pipelines.text import printable
 
 FOLDER = "PrivacyAttributes"
 # The values that the annotation allows run from 0 (nothing to be seen) to these.
@@ -69,7 +70,7 @@ def read_annotations(folder: Path) -> Iterator[tuple[str, Annotation]]:
     """`action/NAME.avi` and its intervals by attribute, actions sorted; files are named after their action."""
     for path in Annotations(folder).inside(FOLDER, ".json"):
         for name, record in read_json_object(path).items():
-            place = shown_name(f"{path}, {name}")
+            place = printable(f"{path}, {name}")
             given = record if isinstance(record, dict) else {}
             missing = [key for key in VP_LABEL_ORDER if not isinstance(given.get(key), list) or not given[key]]
             if missing:

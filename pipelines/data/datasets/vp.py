@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from pipelines.data.annotation_files import brief, faults_named, read_bounded
 from pipelines.data.datasets.files import VideoFiles
 from pipelines.data.datasets.label_pickle import read_label_pickle
-from pipelines.data.manifest import VP_LABEL_ORDER, ManifestError, VideoEntry, shown_name
+from pipelines.data.manifest import VP_LABEL_ORDER, ManifestError, VideoEntry
+from pipelines.text import printable
 
 # The largest published file has 1.5 MB.
 _LARGEST_BYTES = 8 << 20
@@ -27,7 +28,7 @@ def load_label_pickle(path: Path, attributes: int) -> Mapping[str, NDArray[np.in
         labels = read_label_pickle(content)
     for key, label in labels.items():
         if label.shape != (1, attributes):
-            place = f"{path}, {shown_name(key)}"
+            place = f"{path}, {printable(key)}"
             raise ManifestError(f"{place}: expected an array of 1 x {attributes} integers, got {brief(label)}")
     return labels
 
@@ -46,9 +47,9 @@ class VPLabels:
         for key, label in load_label_pickle(path, len(columns)).items():
             values = label[0].tolist()
             if not all(value in (0, 1) for value in values):
-                raise ManifestError(f"{path}, {shown_name(key)}: labels must be 0 or 1, got {values}")
+                raise ManifestError(f"{path}, {printable(key)}: labels must be 0 or 1, got {values}")
             if self._key(key) in self._labels:
-                raise ManifestError(f"{path}, {shown_name(key)}: another key differs from it in case only")
+                raise ManifestError(f"{path}, {printable(key)}: another key differs from it in case only")
             self._labels[self._key(key)] = bytes(int(values[column]) for column in own)
 
     def of(self, video_id: str) -> bytes:

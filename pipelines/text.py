@@ -2,26 +2,26 @@
 
 import hashlib
 import json
+import re
 import sys
 from typing import Any
 
+# Control characters, line and paragraph ends, marks that turn the direction of text, and halves of surrogate pairs.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
 
 def printable(text: str) -> str:
-    r"""The text on one line, for a terminal: what it would not show, or obey, is escaped.
+    r"""The text on one line, for a terminal and for files in UTF-8: what these would not show, or obey, is escaped.
 
-    A byte that is not UTF-8 becomes \xe9, a backslash two, other characters that are not printable \n, \x1b, \u202e.
+    A byte of a file's name that is not UTF-8 becomes \xe9, control characters and the like \n, \x1b, \u202e.
     """
-    return "".join(_shown(character) for character in text)
+    return _UNPRINTABLE.sub(_escape, text)
 
 
-def _shown(character: str) -> str:
-    if "\udc80" <= character <= "\udcff":  # how Python names a byte that is not UTF-8
-        return f"\\x{ord(character) - 0xDC00:02x}"
-    if character.isprintable() and character != "\\":
-        return character
-    if "\x80" <= character <= "\xff":
-        return f"\\u{ord(character):04x}"  # not to be taken for a byte
-    return character.encode("unicode_escape").decode("ascii")
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    is_byte = 0xDC80 <= code <= 0xDCFF  # how Python stands for a byte that is not UTF-8 (surrogateescape)
+    return f"\\x{code - 0xDC00:02x}" if is_byte else found[0].encode("unicode_escape").decode("ascii")
 
 
 def say(text: str) -> None:
