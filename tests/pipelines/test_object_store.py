@@ -96,7 +96,10 @@ def ingested(bucket: str, ray_cluster: None, tmp_path_factory: pytest.TempPathFa
 def test_an_ingest_into_a_bucket_has_the_rows_of_a_local_one(ingested: tuple[Path, Path, Manifest]) -> None:
     local, remote, _ = ingested
     assert stored(local) == stored(remote)
-    descriptions = [read_json(folder / "dataset.json") for folder in (local, remote)]
+    # Names of shards depend on where the videos lie, and so do digests of their list.
+    descriptions = [
+        read_json(folder / "dataset.json") | {"shards_digest": "", "digest": ""} for folder in (local, remote)
+    ]
     assert descriptions[0] == descriptions[1]
 
 
