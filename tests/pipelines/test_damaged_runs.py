@@ -34,7 +34,7 @@ JOBS = ("adversarial", "evaluate")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished init run, with checkpoints at steps 1 and 2, and its data set beside it."""
     folder = tmp_path_factory.mktemp("runs")
-    data = write_tiny_dataset(folder / "data", videos=12, test_videos=4)
+    data = write_tiny_dataset(folder / "data", videos=12, test_videos=12)
     train = replace(TINY.train, epochs=1, checkpoint_every_steps=1)
     do_run(replace(TINY, data=str(data), train=train), folder / "init")
     return folder / "init"
@@ -105,7 +105,7 @@ def test_mutated_json_of_a_finished_run_is_one_line_that_names_it(copy: Path) ->
     )
     draw = random.Random(5)
     refused = 0
-    for _ in range(120):
+    for _ in range(40):
         file = copy / draw.choice(("config.json", "result.json", "inputs.json", "progress.json"))
         before = file.read_bytes()
         file.write_bytes(mutated(before, draw))
@@ -118,7 +118,7 @@ def test_mutated_json_of_a_finished_run_is_one_line_that_names_it(copy: Path) ->
             assert "\n" not in said
             assert len(said) < 1500
         file.write_bytes(before)
-    assert refused > 60
+    assert refused > 20
 
 
 def read_or_empty(file: Path) -> Any:
