@@ -92,8 +92,9 @@ def die_always(config: dict[str, Any], folder: Path, context: Any, store: Checkp
 def plan_fault(folder: Path, kind: str, rank: int, step: int) -> None:
     """Have `kind` happen once in a run when `step` is done.
 
-    `kill` (-9), `hold` (until killed from outside) or `raise` (ValueError). Of a worker whose peer is killed at that
-    step: `outlive`, which is inside a step when Ray dismantles the group, or `stumble`, which fails before that.
+    `kill` (-9), `hold` (until killed from outside), `pause` (until RUN/go-on is there) or `raise` (ValueError). Of a
+    worker whose peer is killed at that step: `outlive`, which is inside a step when Ray dismantles the group, or
+    `stumble`, which fails before that.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"fault-{rank}.json").write_text(json.dumps({"kind": kind, "step": step}))
@@ -138,6 +139,11 @@ def _hold(context: Any, step: int) -> None:
         time.sleep(1)
 
 
+def _pause(context: Any, step: int) -> None:
+    while not (context.folder / "go-on").exists():
+        time.sleep(0.05)
+
+
 def _outlive(context: Any, step: int) -> None:
     while dist.is_initialized():
         time.sleep(0.001)
@@ -153,7 +159,7 @@ def _stumble(context: Any, step: int) -> None:
     raise KeyError("what a dead peer left")
 
 
-_FAULTS = {"kill": _kill, "raise": _raise, "hold": _hold, "outlive": _outlive, "stumble": _stumble}
+_FAULTS = {"kill": _kill, "raise": _raise, "hold": _hold, "pause": _pause, "outlive": _outlive, "stumble": _stumble}
 
 
 def with_faults(inner: str) -> Executor:
