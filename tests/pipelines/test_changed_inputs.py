@@ -28,7 +28,7 @@ from pipelines.tune.trials import Sweep
 
 QUICK = replace(TINY, train=replace(TINY.train, epochs=1, max_steps=2))
 CHANGED = (
-    r"data was tiny in {data}, 12 rows, fingerprint ([0-9a-f]{{12}}), now tiny in {data}, 12 rows, fingerprint "
+    r"data was tiny in {data}, 60 rows, fingerprint ([0-9a-f]{{12}}), now tiny in {data}, 60 rows, fingerprint "
     r"(?!\1)[0-9a-f]{{12}}\): choose another --out, restore what has changed, or delete that folder to start over$"
 )
 
@@ -40,12 +40,12 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    return write_tiny_dataset(tmp_path / "data", videos=8, test_videos=4)
+    return write_tiny_dataset(tmp_path / "data", videos=48, test_videos=12)
 
 
 def change(data: Path) -> None:
     """As the README says: ingest again after mending videos."""
-    write_tiny_dataset(data, videos=8, test_videos=4, seed=1)
+    write_tiny_dataset(data, videos=48, test_videos=12, seed=1)
 
 
 def init(data: Path, **settings: Any) -> RunConfig:
@@ -72,7 +72,7 @@ def test_a_run_over_changed_data_is_refused(data: Path, tmp_path: Path, finished
         check_all([request])
     with Progress(quiet=True) as progress, pytest.raises(ValueError, match=expected):
         launch([request], num_workers=1, progress=progress, executor="nowhere:to_be_found")
-    write_tiny_dataset(data, videos=8, test_videos=4)
+    write_tiny_dataset(data, videos=48, test_videos=12)
     check_all([request])
 
 
@@ -132,7 +132,7 @@ def test_a_phase_from_a_run_over_the_data_as_they_were_is_refused(
         refusal(monkeypatch, phase, data, tmp_path / "out", *source)
     change(data)
     said = refusal(monkeypatch, phase, data, tmp_path / "out", *source)
-    trained = rf"^error: {tmp_path / 'init'} was trained on tiny in {data}, fingerprint \w+, which has changed since"
+    trained = rf"^{tmp_path / 'init'} was trained on tiny in {data}, fingerprint \w+, which has changed since"
     assert re.match(trained, said), said
     assert said.endswith("restore the data set, or train that run again into another --out")
 

@@ -56,7 +56,7 @@ def test_final_weights_that_are_damaged_are_refused_before_ray_starts_unless_old
 ) -> None:
     (copy / "checkpoints" / "000002" / "state.pt").write_bytes(b"")
     said = refusal(monkeypatch, phase, data, tmp_path / "out", "--from", str(copy))
-    assert said.startswith(f"error: {copy}: its final checkpoint 000002 is damaged (state.pt has 0 of ")
+    assert said.startswith(f"{copy}: its final checkpoint 000002 is damaged (state.pt has 0 of ")
     with pytest.raises(StartedError):
         refusal(monkeypatch, phase, data, tmp_path / "out", "--from", str(copy), "--allow-older-weights")
 
@@ -67,7 +67,7 @@ def test_a_run_that_is_not_finished_is_refused_before_ray_starts(
 ) -> None:
     (copy / "result.json").unlink()
     said = refusal(monkeypatch, phase, data, tmp_path / "out", "--from", str(copy))
-    assert said == f"error: {copy} has no result.json: that run is not finished. Run its job again first"
+    assert said == f"{copy} has no result.json: that run is not finished. Run its job again first"
 
 
 # Damage to what the files say

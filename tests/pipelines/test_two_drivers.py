@@ -68,7 +68,7 @@ def test_a_second_launch_of_a_run_is_refused_and_the_first_ends_undisturbed(ray_
 
 def test_a_second_sweep_is_refused_before_ray_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     forbid_ray(monkeypatch)
-    data = write_tiny_dataset(tmp_path / "data", videos=8, test_videos=8)
+    data = write_tiny_dataset(tmp_path / "data", videos=48, test_videos=12)
     sweep = Sweep(data, RECIPES["demo"](), parse_space({"lambda_privacy": ("0.1", "1")}), attackers=("standard",))
     out = tmp_path / "sweep"
     with output_lock(out), pytest.raises(OutputBusyError, match=rf"^{out} is being written to by process \d+"):
