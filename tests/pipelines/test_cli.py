@@ -28,6 +28,11 @@ JOBS = sorted(path.stem for path in (ROOT / "jobs").glob("*.py") if path.name !=
 MARK = "STPRIVACY_TEST_MARK"
 
 
+def _heed_ctrl_c() -> None:
+    """Whoever runs the tests in the background has them ignore it, and so would what they start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @dataclass
 class Job:
     """A process in a group of its own, as a terminal starts it, and all processes that it starts in turn."""
@@ -42,6 +47,7 @@ class Job:
             env=os.environ | {MARK: self.mark},
             cwd=ROOT,
             start_new_session=True,
+            preexec_fn=_heed_ctrl_c,
             **pipes,
         )
 

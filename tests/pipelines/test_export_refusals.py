@@ -98,7 +98,7 @@ def test_a_fault_in_the_last_batch_alone_counts(change: Change, difference: floa
     ("run", "options", "said"),
     [
         ("none", {}, r"none is not a run folder: it has no config\.json"),
-        ("evaluate", {}, "is an evaluate run: it holds no network. Give an init or adversarial run"),
+        ("evaluate", {}, "is an evaluate run: it holds no anonymizer. Give an init or adversarial run"),
         ("vita", {}, "trained vita, which cannot be deployed: give a run of stprivacy"),
         ("stprivacy", {"keep_ratio": 0.0}, r"keep_ratio must be in \(0, 1\], got 0"),
         ("stprivacy", {"clips": 2}, "--clips must be 3 or more"),
