@@ -78,9 +78,9 @@ def meet(config: dict[str, Any], folder: Path, context: Any, store: CheckpointSt
     deadline = time.monotonic() + 60
     while not (Path(config["other"]) / "begun").exists():
         if time.monotonic() > deadline:
-            return {"met": False}
+            return {"met": 0}
         time.sleep(0.05)
-    return {"met": True}
+    return {"met": 1}
 
 
 def die_always(config: dict[str, Any], folder: Path, context: Any, store: CheckpointStore) -> Mapping[str, Any]:

@@ -55,4 +55,4 @@ def test_groups_run_at_the_same_time(ray_cluster: None, tmp_path: Path) -> None:
     runs = [RunRequest(tmp_path / name, {"other": str(tmp_path / other)}) for name, other in ("ab", "ba")]
     with Progress(quiet=True) as progress:
         results = launch(runs, num_workers=1, progress=progress, parallel=2, executor="launch_fixtures:meet")
-    assert results == [{"met": True}, {"met": True}]
+    assert results == [{"met": 1}, {"met": 1}]
