@@ -1,6 +1,7 @@
 """Configurations as plain values, and back: what a JSON file says is checked against the settings' types."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -65,9 +66,9 @@ def _build_tuple(items: tuple[Any, ...], value: Any, where: str) -> tuple[Any, .
 
 def _is_plain(hint: Any, value: Any) -> bool:
     """Whether a value is a bool, a whole number, a finite number or a text, as the hint has it."""
-    if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _TOO_LARGE
-    if hint is int:
+    if hint is float and isinstance(value, float):
+        return math.isfinite(value)
+    if hint in (int, float):
         return isinstance(value, int) and not isinstance(value, bool) and abs(value) < _TOO_LARGE
     return isinstance(value, hint)
 

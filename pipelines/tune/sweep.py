@@ -88,9 +88,6 @@ def _claim(sweep: Sweep, out: Path, concurrency: Concurrency) -> None:
     present = read_json(out / SWEEP)
     if present:
         present.setdefault(_FINGERPRINT, wanted[_FINGERPRINT])  # a sweep from before it was noted
-    runs = [raw_run(sweep, out), make_trial(sweep, out, Planned(0, {})).runs[0]]
-    check_all(runs[:1])
-    check_labels([from_dict(RunConfig, run.config) for run in runs], print_warning)
     changed = [
         f"{name} was {present.get(name)}, now {wanted.get(name)}"
         for name in (present and dict.fromkeys([*present, *wanted]))
@@ -101,6 +98,9 @@ def _claim(sweep: Sweep, out: Path, concurrency: Concurrency) -> None:
             f"{out} holds a sweep with other settings ({', '.join(changed)}): choose another --out, restore what has "
             "changed, or delete that folder to start over"
         )
+    runs = [raw_run(sweep, out), make_trial(sweep, out, Planned(0, {})).runs[0]]
+    check_all(runs[:1])
+    check_labels([from_dict(RunConfig, run.config) for run in runs], print_warning)
     make_folder(out)
     write_json(out / SWEEP, wanted)
 

@@ -9,8 +9,6 @@ from typing import Any, Literal
 import torch
 from einops import rearrange, reduce, repeat
 from torch import Tensor, nn
-from torchvision.models import resnet
-from torchvision.models.video import resnet as video_resnet
 
 from stprivacy.attackers.base import AttackerSettings, kept_pixels
 from stprivacy.config import ClipConfig, RecognizerConfig
@@ -125,12 +123,16 @@ def _stages(block: Callable[[int, int, int], nn.Module], width: int, blocks: int
 
 
 def _block2d(before: int, planes: int, stride: int) -> nn.Module:
+    from torchvision.models import resnet  # here, as it takes seconds
+
     shortcut = _shortcut(nn.Conv2d, nn.BatchNorm2d, before, planes, stride)
     block: nn.Module = resnet.BasicBlock(before, planes, stride, shortcut)
     return block
 
 
 def _block3d(before: int, planes: int, stride: int) -> nn.Module:
+    from torchvision.models.video import resnet as video_resnet
+
     shortcut = _shortcut(nn.Conv3d, nn.BatchNorm3d, before, planes, stride)
     block: nn.Module = video_resnet.BasicBlock(before, planes, video_resnet.Conv3DSimple, stride, shortcut)
     return block

@@ -1,6 +1,5 @@
 """Runs that start from a 2D ViT: each phase loads it into its own models, tells so, and needs it only once."""
 
-import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from pipelines.commands import _base, _configured, _parse
 from pipelines.runs import RunConfig
 from pipelines.train.execute import execute
+from pipelines.train.runs import CHECKPOINTS, CONFIG, RESULT, write_json
 from stprivacy.anonymizers import STPrivacy
 from stprivacy.checkpoint import CheckpointStore
 from stprivacy.config import OptimConfig
@@ -31,9 +31,10 @@ def vit_file(tmp_path: Path) -> Path:
 def run(config: RunConfig, folder: Path) -> list[str]:
     """Run it in `folder`; gives back what it told."""
     folder.mkdir(exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(to_dict(config)))
+    write_json(folder / CONFIG, to_dict(config))
     context = LocalContext()
-    execute(to_dict(config), folder, context, CheckpointStore(folder / "checkpoints", 2, 0, pytest.fail))
+    store = CheckpointStore(folder / CHECKPOINTS, 2, 0, pytest.fail)
+    write_json(folder / RESULT, execute(to_dict(config), folder, context, store))
     return context.messages
 
 

@@ -162,13 +162,13 @@ def test_prefetching_reads_so_many_batches_ahead_and_no_more(
     folder: Path, monkeypatch: pytest.MonkeyPatch, prefetch_batches: int, read: int
 ) -> None:
     source = clips(folder, prefetch_batches=prefetch_batches)
-    read_clips, reads = source.index.clips, []
+    read_clips, reads = source.index.reading, []
 
     def counted(*args: Any) -> Any:
         reads.append(threading.current_thread())
         return read_clips(*args)
 
-    monkeypatch.setattr(source.index, "clips", counted)
+    monkeypatch.setattr(source.index, "reading", counted)
     batches = source.train_batches(0, 0, 2)  # of six
     for given in range(1, 7):
         next(batches)

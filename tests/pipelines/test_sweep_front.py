@@ -17,7 +17,8 @@ from pipelines.tune.trials import Sweep, Trial, make_trial
 from stprivacy.storage import make_folder
 
 RAW = {"action_top1": 90.0, "privacy_cmap": 80.0, "privacy_f1": 0.9, "privacy_auc": 0.9}
-RAW |= {"privacy_balanced_accuracy": 0.9, "floor_action_top1": 0.0, "floor_privacy_cmap": 50.0, "floor_privacy_f1": 0.5}
+FLOORS = {"floor_action_top1": 0.0, "floor_privacy_cmap": 50.0, "floor_privacy_f1": 0.5}
+RAW |= {"privacy_balanced_accuracy": 0.9} | FLOORS
 
 
 @pytest.fixture
@@ -35,7 +36,8 @@ def ended(sweep: Sweep, out: Path, number: int, scores: Sequence[tuple[float, fl
     for run, (top1, cmap, f1) in zip(trial.runs[1:], scores, strict=False):
         values = dict.fromkeys(SCORES, 0.6) | {"action_top1": top1, "privacy_cmap": cmap, "privacy_f1": f1}
         bounds = {f"{key}_{end}": value + by for key, value in values.items() for end, by in (("low", -1), ("high", 1))}
-        write_json(run.folder / RESULT, values | bounds | {"attacker": "standard"})
+        about = {"seed": 0, "deploy_keep_ratio": 0.5, "protocol": "one clip", "label": "", "attacker": "standard"}
+        write_json(run.folder / RESULT, FLOORS | values | bounds | about)
     return trial
 
 
