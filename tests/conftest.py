@@ -53,3 +53,11 @@ def swept(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> "Swept
     from sweep_fixtures import sweep_tiny
 
     return sweep_tiny(tmp_path_factory.mktemp("sweep"))
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of phase 1 to release with; see `release_fixtures.write_run`. It stays as it is."""
+    from release_fixtures import write_run
+
+    return write_run(tmp_path_factory.mktemp("trained"))

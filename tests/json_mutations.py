@@ -15,6 +15,15 @@ def mutated(content: bytes, draw: random.Random) -> bytes:
     return draw.choice(_OF_BYTES)(content, draw) if draw.random() < 0.5 else _of_content(json.loads(content), draw)
 
 
+def complaint_of(use: Callable[[], object]) -> str:
+    """What a ValueError says, if there is one; nothing else may be raised."""
+    try:
+        use()
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def _flipped(content: bytes, draw: random.Random) -> bytes:
     at = draw.randrange(len(content))
     return content[:at] + bytes([content[at] ^ 1 << draw.randrange(8)]) + content[at + 1 :]

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 
@@ -58,38 +58,61 @@ def anonymize(
     Deployed(trained.model, settings.keep_ratio, settings.mask)  # raises where they do not fit
     destination = Destination(whole_location(out), provenance_of(trained, settings), settings, previews)
     with output_lock(out):
-        return _release(trained, orders, destination, crew, progress, learned)
+        return _Release(trained, destination, crew, progress, learned).run(orders)
 
 
-def _release(
-    trained: Trained,
-    orders: Sequence[Order],
-    destination: Destination,
-    crew: Crew,
-    progress: _Progress,
-    learned: _Learned,
-) -> ReleaseLedger:
-    begun, out = time.monotonic(), destination.out
-    claim(out, destination.provenance)
-    failed = refusals(orders)
-    done, missing = _done_and_missing([order for order in orders if not order.error], out)
-    for outcome in done:
-        learned(outcome)
-    # One at which an earlier process has died goes through Ray, whose workers may die.
-    is_suspect = any(Attempts(out).before(order.name) != "none" for order in missing[:1])
-    for folder in filter(None, (out, destination.previews)):
-        remove_drafts(folder)
-    before = len(done) + len(failed)
-    progress(before, 0)
-    is_here = len(missing) < 2 and not is_suspect and not os.environ.get("RAY_ADDRESS")
-    release = _release_here if is_here else _release_through_ray
-    outcomes, frames = release(
-        trained, missing, destination, crew, lambda files, read: progress(before + files, read), learned
-    )
-    assert len(outcomes) == len(missing), f"{len(missing)} files in, {len(outcomes)} accounted for"
-    outcomes = sorted([*failed, *outcomes], key=lambda one: one.shown)
-    failures, noted = (tuple(filter(key, outcomes)) for key in (attrgetter("error"), attrgetter("notes")))
-    return ReleaseLedger(len(orders), len(done), failures, time.monotonic() - begun, frames, noted)
+@dataclass(frozen=True)
+class _Release:
+    """One call to `anonymize`, whose output folder is locked: with what, where to, on what, and who is told."""
+
+    trained: Trained
+    destination: Destination
+    crew: Crew
+    progress: _Progress
+    learned: _Learned
+
+    def run(self, orders: Sequence[Order]) -> ReleaseLedger:
+        begun, out = time.monotonic(), self.destination.out
+        claim(out, self.destination.provenance)
+        failed = refusals(orders)
+        done, missing = _done_and_missing([order for order in orders if not order.error], out)
+        for outcome in done:
+            self.learned(outcome)
+        # One at which an earlier process has died goes through Ray, whose workers may die.
+        is_suspect = any(Attempts(out).before(order.name) != "none" for order in missing[:1])
+        for folder in filter(None, (out, self.destination.previews)):
+            remove_drafts(folder)
+        before = len(done) + len(failed)
+        self.progress(before, 0)
+        is_here = len(missing) < 2 and not is_suspect and not os.environ.get("RAY_ADDRESS")
+        release = self._here if is_here else self._through_ray
+        outcomes, frames = release(missing, lambda files, read: self.progress(before + files, read))
+        assert len(outcomes) == len(missing), f"{len(missing)} files in, {len(outcomes)} accounted for"
+        outcomes = sorted([*failed, *outcomes], key=lambda one: one.shown)
+        failures, noted = (tuple(filter(key, outcomes)) for key in (attrgetter("error"), attrgetter("notes")))
+        return ReleaseLedger(len(orders), len(done), failures, time.monotonic() - begun, frames, noted)
+
+    def _here(self, orders: Sequence[Order], progress: _Progress) -> tuple[list[Outcome], int]:
+        settings, frames = self.destination.settings, 0
+
+        def report(more_frames: int, _: int) -> None:
+            nonlocal frames
+            frames += more_frames
+            progress(0, frames)
+
+        network = self.trained.model.to("cuda" if self.crew.use_gpu else "cpu")
+        deployed = Deployed(network, settings.keep_ratio, settings.mask)
+        outcomes = release_videos(orders, deployed, self.destination, report)
+        for outcome in outcomes:
+            self.learned(outcome)
+        progress(len(outcomes), frames)
+        return outcomes, frames
+
+    def _through_ray(self, orders: Sequence[Order], progress: _Progress) -> tuple[list[Outcome], int]:
+        cluster.start(verbose=self.crew.verbose)
+        from pipelines.release.through_ray import release_through_ray  # imports Ray Data, which reads what start set
+
+        return release_through_ray(self.trained.model, orders, self.destination, self.crew, progress, self.learned)
 
 
 def _done_and_missing(orders: Sequence[Order], out: Path) -> tuple[list[Outcome], list[Order]]:
@@ -98,40 +121,3 @@ def _done_and_missing(orders: Sequence[Order], out: Path) -> tuple[list[Outcome]
     pairs = list(zip(orders, sources, strict=True))
     done = [Outcome(order.shown, source=source) for order, source in pairs if source]
     return done, [order for order, source in pairs if not source]
-
-
-def _release_here(
-    trained: Trained,
-    orders: Sequence[Order],
-    destination: Destination,
-    crew: Crew,
-    progress: _Progress,
-    learned: _Learned,
-) -> tuple[list[Outcome], int]:
-    settings, frames = destination.settings, 0
-
-    def report(more_frames: int, _: int) -> None:
-        nonlocal frames
-        frames += more_frames
-        progress(0, frames)
-
-    network = trained.model.to("cuda" if crew.use_gpu else "cpu")
-    outcomes = release_videos(orders, Deployed(network, settings.keep_ratio, settings.mask), destination, report)
-    for outcome in outcomes:
-        learned(outcome)
-    progress(len(outcomes), frames)
-    return outcomes, frames
-
-
-def _release_through_ray(
-    trained: Trained,
-    orders: Sequence[Order],
-    destination: Destination,
-    crew: Crew,
-    progress: _Progress,
-    learned: _Learned,
-) -> tuple[list[Outcome], int]:
-    cluster.start(verbose=crew.verbose)
-    from pipelines.release.through_ray import release_through_ray  # imports Ray Data, which reads what start has set
-
-    return release_through_ray(trained.model, orders, destination, crew, progress, learned)

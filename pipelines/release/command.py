@@ -57,27 +57,30 @@ def anonymize_command(
     Raises:
         ValueError: a run, input or output that cannot be used, or settings that do not fit the network.
     """
-    source, out = _source(input), checked_location(output)
+    out = checked_location(output)
     trained = load_trained(checked_location(from_run), allow_older_weights)
-    check_apart(source, out)
     settings = replace(settings, stride=settings.stride or _trained_stride(trained))
-    if keys and not settings.opaque_names:
-        raise ValueError("--keys belongs to --opaque-names")
+    key_file = _key_file(keys, out, settings.opaque_names)
+    inputs = _inputs(input, out)
+    previews = _previews(out) if preview else None
+    return _release(trained, inputs, out, settings, crew, previews, quiet, key_file)
+
+
+def _inputs(given: Path, out: Path) -> Inputs:
+    """The files of --input, none of which may be one of --output."""
+    # A local path is not resolved: a link is called what its user calls it.
+    source = checked_location(given) if is_remote(given) else given.absolute()
+    check_apart(source, out)
     inputs = list_inputs(source)
     check_links_apart(inputs, out)
-    previews = _previews(out) if preview else None
-    key_file = _key_file(keys, out) if settings.opaque_names else None
-    ledger = _release(trained, inputs, out, settings, crew, previews, quiet, key_file)
-    _report(ledger, _beside(out, "-failures.json"))
-    return ledger
+    return inputs
 
 
-def _source(given: Path) -> Path:
-    """A local path is not resolved: a link is called what its user calls it."""
-    return checked_location(given) if is_remote(given) else given.absolute()
-
-
-def _key_file(given: Path | None, out: Path) -> KeyFile:
+def _key_file(given: Path | None, out: Path, opaque_names: bool) -> KeyFile | None:
+    if given and not opaque_names:
+        raise ValueError("--keys belongs to --opaque-names")
+    if not opaque_names:
+        return None
     path = given or _beside(out, "-keys.json")
     if not is_remote(path) and out in path.resolve().parents:
         raise ValueError(f"--keys {printable(str(path))} lies inside of --output, which is handed out: give another")
@@ -132,7 +135,9 @@ def _release(
                 key_file.note(outcome.shown, outcome.source)
 
         ledger = anonymize(trained, orders, out, settings, crew=crew, previews=previews, progress=told, learned=learned)
-    return replace(ledger, passed_over=inputs.passed_over)
+    ledger = replace(ledger, passed_over=inputs.passed_over)
+    _report(ledger, _beside(out, "-failures.json"))
+    return ledger
 
 
 def _trained_stride(trained: Trained) -> int:

@@ -130,6 +130,7 @@ class _Watch:
         self._over.set()
         self._thread.join()
         files, self.frames = ray.get(self._board.read.remote())
+        ray.kill(self._board)  # Ray Data keeps the workers' handles, and with them the actor, after the last video
         self._progress(files, self.frames)
 
     def _poll(self) -> None:

@@ -49,10 +49,7 @@ def launch(
     """
     check_all(runs)
     with ExitStack() as stack:
-        for run in runs:
-            if not run.finished:
-                stack.enter_context(output_lock(run.folder))
-        identity = claim_all(runs)
+        identity = _lock_and_claim(runs, stack)
         groups = _unfinished_groups(runs, parallel)
         if tracker and runs:
             stack.enter_context(tracker.pipeline(parent or str(whole_location(runs[0].folder).parent), progress.say))
@@ -60,11 +57,7 @@ def launch(
         followers = [stack.enter_context(Follower(run, progress, tracker, parent)) for run in runs]
         fits = [Fit(group, identity, num_workers, use_gpu, max_failures, executor) for group in groups]
         _follow(fits, parallel, followers, progress)
-        for fit in fits:
-            fit.check_outcome()
-    for run in runs:  # a run that was finished before may start from one that is another now
-        check_inputs(run)
-    return [read_result(run.folder) for run in runs]
+    return _results(runs)
 
 
 def independent_runs(runs: Sequence[RunRequest]) -> list[list[RunRequest]]:
@@ -77,6 +70,20 @@ def independent_runs(runs: Sequence[RunRequest]) -> list[list[RunRequest]]:
     return [part for folder, part in parts.items() if str(part[0].folder) == folder]
 
 
+def _lock_and_claim(runs: Sequence[RunRequest], stack: ExitStack) -> str:
+    """Lock the unfinished runs' folders as long as `stack` lasts, and claim them; gives back the launch's identity."""
+    for run in runs:
+        if not run.finished:
+            stack.enter_context(output_lock(run.folder))
+    return claim_all(runs)
+
+
+def _results(runs: Sequence[RunRequest]) -> list[dict[str, Any]]:
+    for run in runs:  # one that was finished before may start from a run that is another now
+        check_inputs(run)
+    return [read_result(run.folder) for run in runs]
+
+
 def _unfinished_groups(runs: Sequence[RunRequest], parallel: int) -> list[list[RunRequest]]:
     """What is left to do: one group, or as many as may be at work beside each other."""
     unfinished = [run for run in runs if not run.finished]
@@ -84,7 +91,7 @@ def _unfinished_groups(runs: Sequence[RunRequest], parallel: int) -> list[list[R
 
 
 def _follow(fits: Sequence[Fit], parallel: int, followers: Sequence[Follower], progress: Progress) -> None:
-    """Run them all to their ends, so many at a time, showing how far their runs are."""
+    """Run them all to their ends, so many at a time, showing how far their runs are. Raises: PhaseError: one failed."""
     waiting, running = list(fits), list[Fit]()
     while waiting or running:
         while waiting and len(running) < parallel:
@@ -95,3 +102,5 @@ def _follow(fits: Sequence[Fit], parallel: int, followers: Sequence[Follower], p
         for follower in followers:
             follower.look()
         running = [fit for fit in running if fit.is_alive()]
+    for fit in fits:
+        fit.check_outcome()

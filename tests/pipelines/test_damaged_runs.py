@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from job_fixtures import StartedError, refusal
-from json_mutations import mutated
+from json_mutations import complaint_of, mutated
 from launch_fixtures import TINY
 from run_fixtures import do_run
 from shard_fixtures import write_tiny_dataset
@@ -82,15 +82,6 @@ def resume(folder: Path) -> None:
 def ask_again(folder: Path, request: RunRequest) -> None:
     with Progress(quiet=True) as progress:
         launch([request], num_workers=1, progress=progress, executor="nowhere:to_be_found")
-
-
-def complaint_of(use: Callable[[], object]) -> str:
-    """What a ValueError says, if there is one; nothing else may be raised."""
-    try:
-        use()
-    except ValueError as error:
-        return str(error)
-    return ""
 
 
 def test_mutated_json_of_a_finished_run_is_one_line_that_names_it(copy: Path) -> None:

@@ -8,14 +8,9 @@ from pathlib import Path
 
 import pytest
 from bad_corpus import BadFile, write_bad_corpus, write_untimed, write_video
-from release_fixtures import files_below, frame_count, reasons, release, sidecar, write_run
+from release_fixtures import files_below, frame_count, reasons, release, sidecar
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run(tmp_path_factory.mktemp("trained"))
 
 
 def test_every_bad_file_is_named_and_every_good_one_is_released(run: Path, tmp_path: Path) -> None:

@@ -14,14 +14,9 @@ from pathlib import Path
 
 import pytest
 from bad_corpus import write_video
-from release_fixtures import files_below, state, write_run
+from release_fixtures import files_below, state
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run(tmp_path_factory.mktemp("trained"))
 
 
 def job(*arguments: str, cwd: Path) -> subprocess.Popen[str]:

@@ -2,11 +2,11 @@
 
 import os
 import random
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from bad_corpus import write_video
+from json_mutations import complaint_of, mutated
 from object_store_fixtures import served_bucket, upload
 from release_fixtures import (
     STRIDE,
@@ -16,7 +16,6 @@ from release_fixtures import (
     release,
     release_orders,
     state,
-    write_run,
 )
 
 from pipelines.release.anonymize import anonymize
@@ -32,11 +31,6 @@ from stprivacy.storage import location, write_whole
 from stprivacy.trained import load_trained
 
 SETTINGS = ReleaseSettings(keep_ratio=0.7, stride=STRIDE)
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run(tmp_path_factory.mktemp("trained"))
 
 
 @pytest.fixture(scope="module")
@@ -162,25 +156,6 @@ def test_whatever_one_file_does_is_its_own_failure(run: Path, tmp_path: Path) ->
     assert r"  no\x00name.mp4: failed: ValueError: embedded null byte" in str(ledger).splitlines()
 
 
-def mutations(content: bytes, count: int) -> list[bytes]:
-    """Copies of a file with flipped, dropped and doubled parts."""
-    chance = random.Random(0)
-    changed = [b"", b"null", b"[]", b"[" * 100_000, b"\xff\xfe", content[: len(content) // 2]]
-    for _ in range(count):
-        at, length = chance.randrange(len(content)), chance.randrange(1, 30)
-        part = chance.choice([bytes([content[at] ^ 1 << chance.randrange(8)]), b"", content[at : at + length] * 2])
-        changed.append(content[:at] + part + content[at + (length if not part else 1) :])
-    return changed
-
-
-def complaint_of(use: Callable[[], object]) -> str:
-    try:
-        use()
-    except ValueError as error:
-        return str(error)
-    return ""
-
-
 def test_a_damaged_note_or_key_file_is_refused_in_one_line_or_read(run: Path, tmp_path: Path) -> None:
     raw, keys, note = tmp_path / "raw", tmp_path / "keys.json", tmp_path / "out" / CLAIM
     write_video(raw / "a.mp4", frames=1)
@@ -189,9 +164,9 @@ def test_a_damaged_note_or_key_file_is_refused_in_one_line_or_read(run: Path, tm
     KeyFile(keys).orders(list_inputs(raw))
     uses = ((note, lambda: claim(tmp_path / "out", provenance)), (keys, lambda: KeyFile(keys).orders(list_inputs(raw))))
     for path, use in uses:
-        refused = 0
-        for content in mutations(path.read_bytes(), 300):
-            path.write_bytes(content)
+        refused, whole, draw = 0, path.read_bytes(), random.Random(0)
+        for _ in range(300):
+            path.write_bytes(mutated(whole, draw))
             complaint = complaint_of(use)
             refused += bool(complaint)
             assert not complaint or (str(path.parent) in complaint and "\n" not in complaint)

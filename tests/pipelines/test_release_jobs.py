@@ -35,11 +35,6 @@ SETTINGS = ReleaseSettings(keep_ratio=0.7, stride=STRIDE)
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run(tmp_path_factory.mktemp("trained"))
-
-
-@pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Seven videos of several lengths, sizes, rates and folders, and one that was cut."""
     folder = tmp_path_factory.mktemp("raw")

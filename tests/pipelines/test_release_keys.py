@@ -16,7 +16,6 @@ from release_fixtures import (
     frame_count,
     release,
     sidecar,
-    write_run,
 )
 
 from pipelines.release.anonymize import anonymize
@@ -28,11 +27,6 @@ from pipelines.release.settings import CLAIM, ReleaseSettings
 from stprivacy.trained import load_trained
 
 SETTINGS = ReleaseSettings(keep_ratio=0.7, stride=STRIDE)
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run(tmp_path_factory.mktemp("trained"))
 
 
 def opaquely(run: Path, folder: Path) -> ReleaseLedger:

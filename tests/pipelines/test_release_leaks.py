@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 import pytest
 from av.stream import Disposition
-from release_fixtures import files_below, reasons, release, write_run
+from release_fixtures import files_below, reasons, release
 from telling_fixtures import SECRETS, write_telling_source
 
 from pipelines.release.audio import AudioSource
@@ -155,11 +155,6 @@ def test_files_do_not_differ_by_what_their_sources_tell(tmp_path: Path) -> None:
             writer.write(frame.pixels, frame.seconds)
         writer.finish(video.end_seconds)
     assert (plain / "released.mp4").read_bytes() == first
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run(tmp_path_factory.mktemp("trained"))
 
 
 @SOUND

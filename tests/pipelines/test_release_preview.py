@@ -8,12 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from bad_corpus import write_video
-from release_fixtures import files_below, frame_count, release, write_run
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run(tmp_path_factory.mktemp("trained"))
+from release_fixtures import files_below, frame_count, release
 
 
 @pytest.fixture(scope="module")
