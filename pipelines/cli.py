@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any, NoReturn, TextIO, cast
 
 from pipelines.redaction import redacted
+from pipelines.text import printable
 
 FAILED, INTERRUPTED, READER_LEFT, TERMINATED = 1, 130, 141, 143
 # Of Python's own exceptions those that only a mistake in this program raises.
@@ -97,7 +98,7 @@ def one_line(error: BaseException) -> str:
         text = lines[-1] if any(line.startswith("  File ") for line in lines) else " ".join(lines)
     else:
         text = str(error)
-    return redacted(" ".join(text.split()) or type(error).__name__)
+    return redacted(printable(" ".join(text.split())) or type(error).__name__)
 
 
 def _cause(error: BaseException) -> BaseException:

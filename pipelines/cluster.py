@@ -12,6 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipelines.redaction import redacted
+from pipelines.text import printable
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # A node that can be reclaimed needs the watcher; a laptop saves an actor.
@@ -34,6 +37,8 @@ def start(*, verbose: bool = False, num_cpus: int | None = None) -> None:
     dashboard, which ends with this process and answers nobody without its token. Worker processes find `stprivacy` and
     `pipelines` on whatever node they run: in the working directory that the job brought, or else sent there from here.
     Ray's own messages and progress bars are shown with `verbose` only.
+
+    Raises: ValueError: the name of the current folder, which Ray gives to its workers, is not UTF-8.
     """
     address = os.environ.get("RAY_ADDRESS", "")
     _set_environment(local=not address, verbose=verbose)
@@ -46,7 +51,8 @@ def start(*, verbose: bool = False, num_cpus: int | None = None) -> None:
     level = logging.INFO if verbose else logging.CRITICAL  # errors are raised, too, and then reported in one line
     if not verbose:
         _silence(level)
-    with own_signals():
+    _check_current_folder()
+    with own_signals(), _shown_entrypoint():
         if address:
             ray.init(address=address, runtime_env=library(), logging_level=level, log_to_driver=verbose)
             return
@@ -99,6 +105,30 @@ def _require_token() -> None:
     if mode.lower() == "token" and not any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     Config.initialize("")  # Ray has read its settings when it was imported
+
+
+def _check_current_folder() -> None:
+    folder = os.getcwd()
+    try:
+        folder.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"the name of the current folder, {printable(folder)}, is not UTF-8, and Ray starts in no such folder: run "
+            "the command in another one, with whole paths"
+        ) from error
+
+
+@contextmanager
+def _shown_entrypoint() -> Iterator[None]:
+    """Have Ray note the command line as it may be shown: without passwords, and in UTF-8, which names need not be."""
+    from ray._private import utils
+
+    as_it_is = utils.get_entrypoint_name
+    utils.get_entrypoint_name = lambda: redacted(printable(as_it_is()))  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        utils.get_entrypoint_name = as_it_is
 
 
 @contextmanager

@@ -44,7 +44,7 @@ from stprivacy.phases.objectives.heads import PrivacyHead
 from stprivacy.phases.objectives.spact import SPActConfig
 from stprivacy.phases.objectives.vita import VITAConfig
 from stprivacy.plain import from_dict
-from stprivacy.storage import StorageError, checked_location, is_remote, location
+from stprivacy.storage import StorageError, is_remote, location, named_location
 from stprivacy.trained import print_warning
 
 
@@ -143,7 +143,7 @@ def phase_command(phase: PhaseName, description: str | None) -> None:
         return
     base = _base(phase)
     arguments = _parse(phase, base, description)
-    out = checked_location(arguments.out)
+    out = named_location(arguments.out)
     (result,) = launch_runs([make_request(out, _configured(base, arguments))], out.parent, arguments.where)
     print_result(result)
     print(f"\n{arguments.out}: result.json, checkpoints, metrics.jsonl")
@@ -157,7 +157,7 @@ def _base(phase: PhaseName) -> RunConfig:
     known, _ = early.parse_known_args()
     if known.from_run is None:
         return RECIPES[known.recipe or "demo"]().of(phase)
-    from_run = checked_location(location(known.from_run))
+    from_run = named_location(location(known.from_run))
     source = read_config(from_run)
     base = RECIPES[known.recipe or source.recipe]().of(phase)
     return replace(
@@ -227,7 +227,7 @@ def _check(run: RunConfig) -> None:
 
 def ingested_folder(folder: Path) -> str:
     """The whole path, or the URI, of an ingested data set. Raises: ValueError: it is none."""
-    folder = checked_location(folder)
+    folder = named_location(folder)
     if not (folder / "dataset.json").is_file():
         raise ValueError(f"{folder} is not an ingested data set: it has no dataset.json. Run jobs/ingest.py first")
     return str(folder)

@@ -15,7 +15,7 @@ from pipelines.comparison_tables import read_scores, write_tables
 from pipelines.locations import Location
 from pipelines.train.runs import RunRequest
 from stprivacy.attackers import ATTACKERS
-from stprivacy.storage import checked_location, location
+from stprivacy.storage import checked_location, location, named_location
 
 _TABLE_CHARACTERS = 130  # fewer would cut the names in its first column
 
@@ -59,7 +59,7 @@ def _compare(
         unseen_data=location(ingested_folder(unseen)) if unseen else None,
         trained=checked_location(comparison.trained) if comparison.trained else None,
     )
-    return run_comparison(comparison, checked_location(out), where, parallel)
+    return run_comparison(comparison, named_location(out), where, parallel)
 
 
 def run_comparison(comparison: Comparison, out: Path, where: LaunchOptions, parallel: int = 1) -> list[Path]:

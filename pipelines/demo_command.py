@@ -9,6 +9,7 @@ from pipelines.progress import Progress
 from pipelines.recipes import RECIPES
 from pipelines.report import print_results
 from pipelines.tracking import Tracker, default_tracking_uri
+from stprivacy.storage import named_location
 
 
 def demo_command(
@@ -22,7 +23,8 @@ def demo_command(
         test_videos: generated videos to test on
         workers: processes that generate, decode and train
     """
-    out, store, recipe = out.resolve(), default_tracking_uri(out), RECIPES["demo"]()
+    out = named_location(out)
+    store, recipe = default_tracking_uri(out), RECIPES["demo"]()
     settings, runs, tracker = SynthSettings("a", train_videos, test_videos), demo.Runs(out / "runs"), Tracker(store)
     with Progress() as progress:
         data = demo.prepare_data(out, settings, recipe, workers, progress)

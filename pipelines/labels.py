@@ -49,16 +49,16 @@ def _notes(run: RunConfig, clips: ParquetClips) -> Iterator[str]:
     if run.phase == "init" or (run.phase == "adversarial" and run.anonymizer == "spact"):
         return  # reads no attribute
     names = clips.attribute_names
-    constant = _constant(clips.train, names)
+    constant, training = _constant(clips.train, names), _every(len(clips.train), "training", run.split)
     if len(constant) == len(names):
         raise ValueError(
-            f"{run.data}: all {len(clips.train)} training videos of split {run.split} have the same label in each "
-            "attribute, so there is nothing private to learn: add videos with other labels to the train split"
+            f"{run.data}: {training} the same label in each attribute, so there is nothing private to "
+            "learn: add videos with other labels to the train split"
         )
     if constant:
         yield (
-            f"{run.data}: all {len(clips.train)} training videos of split {run.split} have {_listed(constant)}: no "
-            "recognizer can learn to read it, and its scores say nothing about privacy"
+            f"{run.data}: {training} {_listed(constant)}: no recognizer can "
+            "learn to read it, and its scores say nothing about privacy"
         )
     if run.phase == "evaluate":
         yield from _notes_of_test(run, clips)
@@ -72,8 +72,8 @@ def _notes_of_test(run: RunConfig, clips: ParquetClips) -> Iterator[str]:
     constant = _constant(clips.test, names)
     if run.protocol != "ospar" and constant:
         raise ValueError(
-            f"{run.data}: all {videos} test videos of split {run.split} have {_listed(constant)}: AP and AUC need both "
-            "labels; add videos of the other one to the test split, or ingest without that attribute"
+            f"{run.data}: {_every(videos, 'test', run.split)} {_listed(constant)}: AP and AUC need both labels; "
+            "add videos of the other one to the test split, or ingest without that attribute"
         )
     for group, members in attribute_groups(run).items():
         if all(names[i] in constant for i in members):
@@ -94,12 +94,12 @@ def _notes_of_validation(run: RunConfig, clips: ParquetClips) -> Iterator[str]:
     constant = _constant(rows, clips.attribute_names)
     if len(constant) == len(clips.attribute_names):
         raise ValueError(
-            f"{run.data}: all {len(rows)} validation videos have the same label in each attribute, so no attacker can "
+            f"{run.data}: {_every(len(rows), 'validation')} the same label in each attribute, so no attacker can "
             "be chosen: set --validation-share higher"
         )
     if constant:
         yield (
-            f"{run.data}: all {len(rows)} validation videos have {_listed(constant)}: the attacker that is best on the "
+            f"{run.data}: {_every(len(rows), 'validation')} {_listed(constant)}: the attacker that is best on the "
             "other attributes is taken for it"
         )
 
@@ -110,6 +110,12 @@ def _constant(rows: Sequence[VideoRow], names: Sequence[str]) -> dict[str, int]:
     table = labels.reshape(-1, len(names))
     low, high = table.min(0), table.max(0)
     return {name: int(low[i]) for i, name in enumerate(names) if low[i] == high[i]}
+
+
+def _every(videos: int, part: str, split: int = 0) -> str:
+    """Begins a sentence about all videos of a part."""
+    of = f" of split {split}" if split else ""
+    return f"the only {part} video{of} has" if videos == 1 else f"all {videos} {part} videos{of} have"
 
 
 def _listed(constant: dict[str, int]) -> str:

@@ -18,7 +18,7 @@ from pipelines.tables import STRIDES, TABLE_ROWS
 from pipelines.train.runs import RunRequest
 from stprivacy.anonymizers import LEARNED
 from stprivacy.config import PhaseConfig, PixelScale
-from stprivacy.storage import checked_location, location
+from stprivacy.storage import location, named_location
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def _run_row(
         options: what a row leaves open
         where: what it runs on
     """
-    out = checked_location(out)
+    out = named_location(out)
     return launch_runs(row_runs(row, data, train_data, out, options), out, where)[-1]
 
 

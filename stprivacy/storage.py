@@ -85,6 +85,19 @@ def checked_location(path: Path) -> Path:
     return path
 
 
+def named_location(path: Path) -> Path:
+    """The same, of a data set or run, whose folder Parquet, Ray and MLflow are told of by name.
+
+    Raises: StorageError: that, or a name that is not UTF-8.
+    """
+    path = checked_location(path)
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise StorageError(f"{path}: names of data sets and runs must be UTF-8; choose another") from error
+    return path
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and its parents; an object store has none to make."""
     if not is_remote(path):

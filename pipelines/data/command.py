@@ -14,7 +14,7 @@ from pipelines.data.preview import preview, warnings
 from pipelines.data.schema import IngestSettings
 from pipelines.locations import Location
 from pipelines.progress import Progress
-from stprivacy.storage import checked_location
+from stprivacy.storage import checked_location, named_location
 
 
 def ingest_command(
@@ -54,7 +54,7 @@ def ingest_command(
     # A list that the user wrote may name what is gone; of a published data set nothing goes missing unnoticed.
     if dataset != "csv" and not allow_missing:
         check_present(manifest)
-    _ingest(manifest, checked_location(out), settings, workers, verify, verbose)
+    _ingest(manifest, named_location(out), settings, workers, verify, verbose)
 
 
 def _ingest(

@@ -78,7 +78,7 @@ class Fit(threading.Thread):
                 )
         unfinished = [run for run in self._runs if not run.finished]
         if unfinished:
-            from pipelines.train.losses import why_unfinished
+            from pipelines.train.lost_workers import why_unfinished
 
             raise WorkersLostError(
                 f"{unfinished[0].title} stopped: {why_unfinished(self._error, self._losses)}; the same command "
@@ -86,7 +86,7 @@ class Fit(threading.Thread):
             ) from self._error
 
     def _noted_losses(self) -> list[str]:
-        from pipelines.train.losses import noted_losses
+        from pipelines.train.lost_workers import noted_losses
 
         return noted_losses(self._own_scratch)
 
@@ -95,7 +95,7 @@ class Fit(threading.Thread):
         from ray.train import FailureConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchConfig, TorchTrainer
 
-        from pipelines.train.losses import LossNotes
+        from pipelines.train.lost_workers import LossNotes
         from pipelines.train.worker import work
 
         return TorchTrainer(

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from pipelines.train.context import RayTrainContext, settle
 from pipelines.train.group import Group
 from pipelines.train.inputs import check_inputs, note_inputs
-from pipelines.train.losses import noted_losses
+from pipelines.train.lost_workers import noted_losses
 from pipelines.train.runs import (
     CHECKPOINTS,
     RESULT,

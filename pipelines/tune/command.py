@@ -14,7 +14,7 @@ from pipelines.tune.plan import SearchName
 from pipelines.tune.space import described, parse_space
 from pipelines.tune.sweep import FRONT_PAGE, FRONT_PICTURE, FRONT_TABLE, Concurrency, run_sweep
 from pipelines.tune.trials import Sweep
-from stprivacy.storage import checked_location, location
+from stprivacy.storage import location, named_location
 
 _ATTACKERS = ("standard", "whitened", "pooled", "frame-mean")
 
@@ -97,7 +97,7 @@ def _sweep(
         raise ValueError(f"unknown recipe {recipe}; jobs/adv.py --list prints them")
     folder, searched, tested = location(ingested_folder(data)), parse_space(vars(space)), vars(tests)
     sweep = Sweep(folder, RECIPES[recipe](), searched, search, num_trials, seed=seed, stop_at=stop_at, **tested)
-    out = checked_location(out)
+    out = named_location(out)
     return run_sweep(sweep, out, where, Concurrency(max_concurrent)), out
 
 

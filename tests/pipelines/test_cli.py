@@ -19,6 +19,7 @@ import pytest
 import ray
 from bad_corpus import write_video
 from release_fixtures import write_run
+from shard_fixtures import write_tiny_dataset
 
 from pipelines.cli import one_line
 from stprivacy.storage import StorageError
@@ -274,3 +275,15 @@ def test_a_file_that_cannot_be_read_or_written_is_one_line(
 def test_every_job_ends_through_the_wrapper() -> None:
     for name in JOBS:
         assert (ROOT / "jobs" / f"{name}.py").read_text().endswith('if __name__ == "__main__":\n    run(main)\n')
+
+
+@pytest.mark.parametrize("job", ["ingest", "init", "demo"])
+def test_a_folder_for_data_or_runs_whose_name_is_not_utf8_is_refused_by_name(tmp_path: Path, job: str) -> None:
+    data = write_tiny_dataset(tmp_path / "data", videos=8)
+    (tmp_path / "list.csv").write_text("path,action,split,privacy_face\n")
+    options = {"ingest": ["csv", "--manifest", str(tmp_path / "list.csv")], "init": ["--data", str(data)], "demo": []}
+    out = tmp_path / os.fsdecode(b"caf\xe9")
+    command = [sys.executable, str(ROOT / "jobs" / f"{job}.py"), "--out", str(out), *options[job]]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stderr == f"error: {tmp_path}/caf\\xe9: names of data sets and runs must be UTF-8; choose another\n"
+    assert (done.returncode, out.exists()) == (1, False)

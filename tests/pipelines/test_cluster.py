@@ -103,3 +103,24 @@ def test_the_token_needs_no_home_folder(mode: dict[str, str], shown: str) -> Non
         [sys.executable, "-c", START], env=environment, cwd=cluster.ROOT, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout.splitlines()) == (0, [shown, "True"]), done.stderr
+
+
+def in_a_process(code: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=cwd, capture_output=True, text=True, errors="surrogateescape"
+    )
+
+
+def test_ray_notes_a_command_line_without_passwords_whatever_bytes_it_has(tmp_path: Path) -> None:
+    code = "from pipelines import cluster; cluster.start(num_cpus=1); from ray._private.state import state; "
+    code += "print(state.job_table()[0]['Entrypoint'])"
+    done = in_a_process(code, os.fsdecode(b"caf\xe9.csv"), "http://me:hidden@host", cwd=tmp_path)
+    assert done.stdout.endswith(" caf\\xe9.csv http://***@host\n"), done.stderr
+
+
+def test_a_current_folder_that_ray_cannot_name_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    done = in_a_process("from pipelines import cluster; cluster.start()", cwd=folder)
+    assert f"the name of the current folder, {tmp_path}/caf\\xe9, is not UTF-8" in done.stderr
+    assert done.returncode == 1

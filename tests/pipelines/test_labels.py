@@ -12,8 +12,11 @@ from run_fixtures import do_run
 from shard_fixtures import write_shard, write_tiny_dataset
 
 from pipelines.data.reader import is_for_validation
+from pipelines.demo import run_all
 from pipelines.labels import check_labels
-from pipelines.runs import RunConfig
+from pipelines.progress import Progress
+from pipelines.runs import RunConfig, make_request
+from pipelines.tracking import Tracker
 
 NAMES = ("skin_color", "face", "gender")
 
@@ -134,6 +137,20 @@ def test_validation_videos_must_differ_in_some_attribute(tmp_path: Path) -> None
     other = write_labels(tmp_path / "other", alike, videos=20)
     with pytest.raises(ValueError, match=r"validation videos have the same label in each attribute, so no attack"):
         check_labels([evaluation(other, validation_share=0.3)], told.append)
+
+
+def test_a_single_video_of_a_part_is_told_as_one(tmp_path: Path) -> None:
+    data = write_labels(tmp_path / "data", lambda row: None, test_videos=1)
+    with pytest.raises(ValueError, match=r"the only test video of split 1 has skin_color = 0, face = 1, gender = 0:"):
+        check_labels([evaluation(data)], pytest.fail)
+
+
+def test_the_demo_refuses_so_few_videos_that_nothing_can_be_scored(tmp_path: Path) -> None:
+    data = write_labels(tmp_path / "data", all_alike("test"))
+    request = make_request(tmp_path / "evaluate", evaluation(data))
+    with Progress(quiet=True) as progress, pytest.raises(ValueError, match="all 6 test videos of split 1 have skin_c"):
+        run_all([request], Tracker(f"sqlite:///{tmp_path}/mlflow.db"), 1, "demo", progress)
+    assert not (tmp_path / "evaluate").exists()
 
 
 def test_of_many_objects_and_scenes_some_may_be_constant(tmp_path: Path) -> None:

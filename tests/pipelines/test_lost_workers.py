@@ -15,7 +15,7 @@ from ray.train import ControllerError
 
 from pipelines.progress import Progress
 from pipelines.train.launch import launch
-from pipelines.train.losses import cause_of_loss, why_unfinished
+from pipelines.train.lost_workers import cause_of_loss, why_unfinished
 from pipelines.train.runs import RunRequest, WorkersLostError
 
 # As Ray 2.60 words them, cut where "..." stands.
