@@ -44,6 +44,7 @@ def ingest_command(
     """
     for place in filter(None, (sources.videos, sources.manifest, sources.boxes)):
         checked_location(place)
+    out = named_location(out) if out else None
     manifest = load_manifest(dataset, sources)
     if dry_run:
         print(preview(manifest))
@@ -54,7 +55,7 @@ def ingest_command(
     # A list that the user wrote may name what is gone; of a published data set nothing goes missing unnoticed.
     if dataset != "csv" and not allow_missing:
         check_present(manifest)
-    _ingest(manifest, named_location(out), settings, workers, verify, verbose)
+    _ingest(manifest, out, settings, workers, verify, verbose)
 
 
 def _ingest(

@@ -193,7 +193,7 @@ def test_names_that_are_no_text_can_be_printed() -> None:
     ("error", "said"),
     [
         (FileNotFoundError(2, "No such file or directory", "/a/b"), "/a/b: No such file or directory"),
-        (PermissionError(13, "Permission denied", b"/a/\xe9"), "/a/\udce9: Permission denied"),
+        (PermissionError(13, "Permission denied", b"/a/\xe9"), r"/a/\xe9: Permission denied"),
         (OSError(28, "No space left on device"), "No space left on device"),
         (OSError(18, "Invalid cross-device link", "/a", None, "/b"), "/a -> /b: Invalid cross-device link"),
         (OSError("a store said no"), "a store said no"),
