@@ -30,6 +30,17 @@ paths = [str(ROOT), str(ROOT / "tests"), *filter(None, os.environ.get("PYTHONPAT
 os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `--dist loadgroup`, tests of one module stay together, and those that start Ray or jobs follow one another.
+
+    What they start has several processes, and what they expect of it takes its time: two at once would be too slow.
+    """
+    for item in items:
+        assert isinstance(item, pytest.Function)
+        starts_much = "ray_cluster" in item.fixturenames or hasattr(item.module, "subprocess")
+        item.add_marker(pytest.mark.xdist_group("machine" if starts_much else item.nodeid.partition("::")[0]))
+
+
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     """Every test begins with the same random state."""
