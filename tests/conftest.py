@@ -30,6 +30,7 @@ paths = [str(ROOT), str(ROOT / "tests"), *filter(None, os.environ.get("PYTHONPAT
 os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With `--dist loadgroup`, tests of one module stay together, and those that start Ray or jobs follow one another.
 
