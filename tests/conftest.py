@@ -2,9 +2,11 @@
 
 import os
 import random
+import re
 import socket
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,8 @@ import pipelines  # noqa: F401  # before any test imports Ray, which reads the e
 
 if TYPE_CHECKING:
     from sweep_fixtures import Swept
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).resolve().parents[1]
 # Worker processes import the library and the tests' own helpers from here.
@@ -30,16 +34,25 @@ paths = [str(ROOT), str(ROOT / "tests"), *filter(None, os.environ.get("PYTHONPAT
 os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `--dist loadgroup`, tests of one module stay together, and those that start Ray or jobs follow one another.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "LoadScopeScheduling":
+    """With several processes, one of them does all tests that start Ray or jobs, whose processes take both cores.
 
-    What they start has several processes, and what they expect of it takes its time: two at once would be too slow.
+    The others do the rest, a module at a time.
     """
-    for item in items:
-        assert isinstance(item, pytest.Function)
-        starts_much = "ray_cluster" in item.fixturenames or hasattr(item.module, "subprocess")
-        item.add_marker(pytest.mark.xdist_group("machine" if starts_much else item.nodeid.partition("::")[0]))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByWhatTheyStart(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            module = nodeid.partition("::")[0]
+            return "starts processes" if _starts_processes(config.rootpath / module) else module
+
+    return ByWhatTheyStart(config, log)
+
+
+@cache
+def _starts_processes(module: Path) -> bool:
+    return re.search(r"^import subprocess$|\b(ray_cluster|swept)\b", module.read_text(), re.MULTILINE) is not None
 
 
 @pytest.fixture(autouse=True)
