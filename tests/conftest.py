@@ -36,23 +36,26 @@ os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "LoadScopeScheduling":
-    """With several processes, one of them does all tests that start Ray or jobs, whose processes take both cores.
+    """With several processes, one does all tests that start Ray or jobs, and one those of sweeps and of lost nodes.
 
-    The others do the rest, a module at a time.
+    What they start takes both cores, and they share Ray and its runs. The rest goes to either, a module at a time.
     """
     from xdist.scheduler import LoadScopeScheduling
 
     class ByWhatTheyStart(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             module = nodeid.partition("::")[0]
-            return "starts processes" if _starts_processes(config.rootpath / module) else module
+            return _what_it_starts(config.rootpath / module) or module
 
     return ByWhatTheyStart(config, log)
 
 
 @cache
-def _starts_processes(module: Path) -> bool:
-    return re.search(r"^import subprocess$|\b(ray_cluster|swept)\b", module.read_text(), re.MULTILINE) is not None
+def _what_it_starts(module: Path) -> str:
+    text = module.read_text()
+    if re.search(r"\b(swept|sweep_fixtures|nodes_driver)\b", text):
+        return "sweeps and nodes"
+    return "processes" if re.search(r"^import subprocess$|\bray_cluster\b", text, re.MULTILINE) else ""
 
 
 @pytest.fixture(autouse=True)

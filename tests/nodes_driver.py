@@ -38,8 +38,8 @@ from stprivacy.plain import to_dict
 NODES, VIDEOS, BROKEN = 4, 24, 5
 FAULT_STEP = 9  # of 12, with checkpoints after every third
 SETTINGS = IngestSettings(stride=2, short_side_px=32, shard_videos=2)
-# A lost node is noticed in seconds: the default takes half a minute.
-DETECTION = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
+# A lost node is noticed in seconds: the default takes half a minute. One that is only slow must not be taken for lost.
+DETECTION = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 12}
 STORE = {"object_store_memory": 80 << 20}
 PATIENCE_SECONDS = 240
 
