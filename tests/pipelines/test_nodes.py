@@ -31,7 +31,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             start_new_session=True,
         )
         try:
-            output, _ = driver.communicate(timeout=840)
+            output, _ = driver.communicate(timeout=1800)
         finally:
             end(driver)
         log.seek(0)
