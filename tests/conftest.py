@@ -36,7 +36,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "LoadScopeScheduling":
-    """With several processes, one does all tests of sweeps and whole pipelines, and one the others that start Ray or jobs.
+    """With several processes, one does all tests of whole pipelines, and one the others that start Ray or jobs.
 
     What they start takes both cores, and they share Ray and its runs. The rest goes to either, a module at a time.
     """
