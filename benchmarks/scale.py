@@ -43,9 +43,9 @@ class Measured:
     decode_frames: float = 1532
     adversarial_clips: float = 128
     init_share: float = 1.233 / 5.801
-    read_clips: float = 3410
-    augmented_clips: float = 131
-    open_seconds: float = 0.06
+    read_clips: float = 11067
+    augmented_clips: float = 478
+    open_seconds: float = 0.091
     open_videos: int = 600
 
 

@@ -126,9 +126,7 @@ class VideoWriter:
         duration = max(until - frame.pts, 1)
         if duration > _LONGEST_TICKS:
             hours = duration / _TICKS / 3600
-            raise WriteError(
-                f"{self._path} cannot be written: a frame is shown for {hours:.1f} h, MP4 has room for 6.6"
-            )
+            raise WriteError(f"a frame is shown for {hours:.1f} h, MP4 has room for 6.6: cut the video there")
         if self._without_notes is None:
             self._start(Fraction(_TICKS, duration))
         self._durations.append(duration)
