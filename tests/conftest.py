@@ -36,7 +36,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "LoadScopeScheduling":
-    """With several processes, one does all tests of whole pipelines, and one the others that start Ray or jobs.
+    """With several processes, one does the tests of pipelines and lost nodes, one the others that start Ray or jobs.
 
     What they start takes both cores, and they share Ray and its runs. The rest goes to either, a module at a time.
     """
@@ -53,7 +53,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "Load
 @cache
 def _what_it_starts(module: Path) -> str:
     text = module.read_text()
-    if module.parent.name == "jobs" or re.search(r"\b(swept|sweep_fixtures)\b", text):
+    if module.parent.name == "jobs" or re.search(r"\b(swept|sweep_fixtures|nodes_driver)\b", text):
         return "pipelines"
     return "processes" if re.search(r"^import subprocess$|\bray_cluster\b", text, re.MULTILINE) else ""
 
