@@ -14,6 +14,7 @@ from typing import Any
 
 from pipelines.redaction import redacted
 from pipelines.text import printable
+from stprivacy.storage import is_utf8
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -109,13 +110,11 @@ def _require_token() -> None:
 
 def _check_current_folder() -> None:
     folder = os.getcwd()
-    try:
-        folder.encode()
-    except UnicodeEncodeError as error:
+    if not is_utf8(folder):
         raise ValueError(
             f"the name of the current folder, {printable(folder)}, is not UTF-8, and Ray starts in no such folder: run "
             "the command in another one, with whole paths"
-        ) from error
+        )
 
 
 @contextmanager

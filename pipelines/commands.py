@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 import tyro
 
 from pipelines import cluster
-from pipelines.labels import check_labels
+from pipelines.labels import check_labels_of
 from pipelines.locations import Location
 from pipelines.progress import Progress
 from pipelines.protocols import check_protocol
@@ -43,9 +43,7 @@ from stprivacy.config import (
 from stprivacy.phases.objectives.heads import PrivacyHead
 from stprivacy.phases.objectives.spact import SPActConfig
 from stprivacy.phases.objectives.vita import VITAConfig
-from stprivacy.plain import from_dict
 from stprivacy.storage import StorageError, is_remote, location, named_location
-from stprivacy.trained import print_warning
 
 
 @dataclass(frozen=True)
@@ -260,7 +258,7 @@ def launch_runs(
     # Before anything starts: what raises here takes no time.
     uri = tracking_uri(where, folder)
     check_all(requests)
-    check_labels([from_dict(RunConfig, run.config) for run in requests if not run.finished], print_warning)
+    check_labels_of(requests)
     cluster.start(verbose=where.verbose)
     with Progress() as progress:
         return launch(

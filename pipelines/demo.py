@@ -12,15 +12,14 @@ from pipelines.data.manifest import Sources
 from pipelines.data.reader import ParquetClips
 from pipelines.data.schema import IngestSettings
 from pipelines.figures import strip_figure
-from pipelines.labels import check_labels
+from pipelines.labels import check_labels_of
 from pipelines.progress import Progress
 from pipelines.recipe import Recipe
 from pipelines.report import save_report
-from pipelines.runs import RunConfig, make_request
+from pipelines.runs import make_request
 from pipelines.tracking import Tracker
 from pipelines.train.launch import launch
 from pipelines.train.runs import RunRequest
-from stprivacy.plain import from_dict
 from stprivacy.trained import load_anonymizer
 
 RAW, CONTROL, OURS = "raw", "initialised only", "STPrivacy"
@@ -101,7 +100,7 @@ def run_all(
 
     Raises: ValueError: so few videos were generated that an attribute is the same in all of a part.
     """
-    check_labels([from_dict(RunConfig, request.config) for request in requests], progress.say)
+    check_labels_of(requests)
     results = launch(requests, num_workers=workers, tracker=tracker, progress=progress, parent=parent)
     return [result for result in results if result["phase"] == "evaluate"]
 

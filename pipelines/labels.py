@@ -10,7 +10,10 @@ from pipelines.data.index import VideoIndex, VideoRow
 from pipelines.data.reader import ParquetClips, is_for_validation
 from pipelines.protocols import attribute_groups
 from pipelines.runs import RunConfig
+from pipelines.train.runs import RunRequest
+from stprivacy.plain import from_dict
 from stprivacy.storage import location
+from stprivacy.trained import print_warning
 
 Labels = NDArray[np.uint8]
 _SHOWN_NAMES = 8
@@ -34,6 +37,11 @@ def check_labels(runs: Sequence[RunConfig], tell: Callable[[str], None]) -> None
             if note not in told:
                 told.add(note)
                 tell(note)
+
+
+def check_labels_of(requests: Sequence[RunRequest]) -> None:
+    """The same of runs that are not finished; warnings go to standard error. Raises: ValueError: as that does."""
+    check_labels([from_dict(RunConfig, request.config) for request in requests if not request.finished], print_warning)
 
 
 def _open(data: str, exclude: str, split: int, share: float, frames: bool, persons: bool) -> ParquetClips:

@@ -91,11 +91,18 @@ def named_location(path: Path) -> Path:
     Raises: StorageError: that, or a name that is not UTF-8.
     """
     path = checked_location(path)
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as error:
-        raise StorageError(f"{path}: names of data sets and runs must be UTF-8; choose another") from error
+    if not is_utf8(str(path)):
+        raise StorageError(f"{path}: names of data sets and runs must be UTF-8; choose another")
     return path
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a name of a file is text: on Linux, names are bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def make_folder(path: Path) -> None:

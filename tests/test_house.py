@@ -27,6 +27,13 @@ print(len(names))
     assert int(done.stdout) >= 20
 
 
+def test_jobs_start_without_what_takes_seconds_to_import() -> None:
+    slow = {"torchvision", "torch._dynamo", "timm", "mlflow"}
+    code = f"import sys, pipelines.commands; print({slow}.intersection(sys.modules) or 'none')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "none\n", done.stderr
+
+
 @pytest.mark.parametrize("job", JOBS, ids=lambda path: path.stem)
 def test_every_job_is_short_and_explains_its_options(job: Path) -> None:
     assert len(job.read_text().splitlines()) <= 40

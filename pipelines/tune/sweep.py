@@ -15,9 +15,8 @@ from pipelines import cluster
 from pipelines.commands import LaunchOptions, tracking_uri
 from pipelines.comparison_tables import read_scores
 from pipelines.figures import save_figure
-from pipelines.labels import check_labels
+from pipelines.labels import check_labels_of
 from pipelines.progress import Progress, duration
-from pipelines.runs import RunConfig
 from pipelines.tracking import Tracker
 from pipelines.train.claims import check_all
 from pipelines.train.fit import ray_storage
@@ -30,9 +29,7 @@ from pipelines.tune.log import TrialLog
 from pipelines.tune.plan import Planned, make_plan
 from pipelines.tune.trials import Sweep, Trial, make_trial, raw_run, seconds_of
 from stprivacy.output_lock import output_lock
-from stprivacy.plain import from_dict
 from stprivacy.storage import make_folder, remove_folder
-from stprivacy.trained import print_warning
 
 SWEEP, FRONT_TABLE, FRONT_PAGE, FRONT_PICTURE = "sweep.json", "front.csv", "front.html", "front.png"
 LOOK_SECONDS = 0.5
@@ -100,7 +97,7 @@ def _claim(sweep: Sweep, out: Path, concurrency: Concurrency) -> None:
         )
     runs = [raw_run(sweep, out), make_trial(sweep, out, Planned(0, {})).runs[0]]
     check_all(runs[:1])
-    check_labels([from_dict(RunConfig, run.config) for run in runs], print_warning)
+    check_labels_of(runs)
     make_folder(out)
     write_json(out / SWEEP, wanted)
 

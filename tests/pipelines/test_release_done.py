@@ -165,8 +165,9 @@ def test_a_damaged_note_or_key_file_is_refused_in_one_line_or_read(run: Path, tm
     uses = ((note, lambda: claim(tmp_path / "out", provenance)), (keys, lambda: KeyFile(keys).orders(list_inputs(raw))))
     for path, use in uses:
         refused, whole, draw = 0, path.read_bytes(), random.Random(0)
-        for _ in range(300):
-            path.write_bytes(mutated(whole, draw))
+        extremes = [b"", b"null", b"[]", b"[" * 100_000, b"\xff\xfe", whole[: len(whole) // 2]]
+        for content in [*extremes, *(mutated(whole, draw) for _ in range(300))]:
+            path.write_bytes(content)
             complaint = complaint_of(use)
             refused += bool(complaint)
             assert not complaint or (str(path.parent) in complaint and "\n" not in complaint)

@@ -14,6 +14,7 @@ import av
 import numpy as np
 import psutil
 import pytest
+import ray
 import torch
 from bad_corpus import write_video
 from object_store_fixtures import contents, served_bucket, upload
@@ -69,6 +70,13 @@ def released(ray_cluster: None, run: Path, raw: Path, tmp_path_factory: pytest.T
 def test_every_good_file_becomes_a_video_and_a_sidecar(released: Path, raw: Path) -> None:
     names = {path.removesuffix(".mp4") for path in files_below(raw)} - {"cut"}
     assert files_below(released) == {".release.json"} | {f"{x}{suffix}" for x in names for suffix in (".mp4", ".json")}
+
+
+def test_no_actor_outlives_a_release(released: Path) -> None:
+    actors = ray._private.state.actors().values()
+    boards = [actor["State"] for actor in actors if actor["ActorClassName"] == "_Board"]
+    assert boards
+    assert set(boards) == {"DEAD"}
 
 
 def test_what_is_released_is_what_the_library_call_gives(released: Path, run: Path, raw: Path) -> None:

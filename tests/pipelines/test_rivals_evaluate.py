@@ -90,7 +90,7 @@ def test_what_a_rival_leaves_is_learned_and_what_it_takes_is_not(data: Path, tmp
     [
         (
             {"anonymizer": "blackning"},
-            "anonymizer must be one of raw, downsample-2x, downsample-4x",
+            "anonymizer must be one of raw, downsample-2x, downsample-4x, .*motion-selection, got blackning",
         ),
         ({"region": "face"}, "region must be one of boxes, frame, got face"),
         ({"resize_mode": "lanczos"}, "resize_mode must be one of bilinear, bicubic, nearest, area, got lanczos"),
