@@ -43,9 +43,9 @@ class Measured:
     decode_frames: float = 1532
     adversarial_clips: float = 128
     init_share: float = 1.233 / 5.801
-    read_clips: float = 11067
-    augmented_clips: float = 478
-    open_seconds: float = 0.091
+    read_clips: float = 9823
+    augmented_clips: float = 450
+    open_seconds: float = 0.096
     open_videos: int = 600
 
 
