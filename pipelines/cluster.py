@@ -18,8 +18,8 @@ from stprivacy.storage import is_utf8
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# A node that can be reclaimed needs the watcher; a laptop saves an actor.
-LOCAL_SETTINGS = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
+# A node that can be reclaimed needs the watcher; a laptop saves an actor. A busy machine needs more than 30 s for GCS.
+LOCAL_SETTINGS = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0", "RAY_gcs_server_port_wait_time_s": "120"}
 # Read when ray.data is imported, which `import ray` alone does not do. Of Tune's two outputs only the old can be quiet.
 QUIET_SETTINGS = {
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
@@ -28,6 +28,8 @@ QUIET_SETTINGS = {
 }
 # Where `ray job submit` leaves the runtime environment of the job that it starts.
 JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+START_ATTEMPTS = 3
+_TOO_SLOW = "timed out during startup"
 
 
 def start(*, verbose: bool = False, num_cpus: int | None = None) -> None:
@@ -39,7 +41,9 @@ def start(*, verbose: bool = False, num_cpus: int | None = None) -> None:
     `pipelines` on whatever node they run: in the working directory that the job brought, or else sent there from here.
     Ray's own messages and progress bars are shown with `verbose` only.
 
-    Raises: ValueError: the name of the current folder, which Ray gives to its workers, is not UTF-8.
+    Raises:
+        ValueError: the name of the current folder, which Ray gives to its workers, is not UTF-8.
+        TimeoutError: this machine is too busy for Ray to start.
     """
     address = os.environ.get("RAY_ADDRESS", "")
     _set_environment(local=not address, verbose=verbose)
@@ -57,13 +61,39 @@ def start(*, verbose: bool = False, num_cpus: int | None = None) -> None:
         if address:
             ray.init(address=address, runtime_env=library(), logging_level=level, log_to_driver=verbose)
             return
-        ray.init(
-            address="local",  # never a stranger's cluster that happens to run on this machine
+        _start_embedded(
             num_cpus=num_cpus or max(4, os.cpu_count() or 1),
             include_dashboard=False,
             logging_level=level,
             log_to_driver=verbose,
         )
+
+
+def _start_embedded(**settings: Any) -> None:
+    """Start Ray here, and once more where it was too slow: on a busy machine its processes give each other up.
+
+    A raylet ends when its agents take more than 15 s to start, and no setting changes that.
+    """
+    import psutil
+    import ray
+
+    this = psutil.Process()
+    for _ in range(START_ATTEMPTS):
+        before = set(this.children())
+        try:
+            ray.init(address="local", **settings)  # never a stranger's cluster that happens to run on this machine
+            return
+        except Exception as error:
+            if _TOO_SLOW not in str(error):
+                raise
+        started = set(this.children()) - before
+        for process in started:
+            process.kill()
+        psutil.wait_procs(started)
+    raise TimeoutError(
+        f"Ray did not start in {START_ATTEMPTS} attempts: wait until this machine is less busy and rerun the command; "
+        "if it is not busy, raylet.out in /tmp/ray/session_latest/logs says what ended"
+    )
 
 
 def stop() -> None:

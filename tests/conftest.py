@@ -36,26 +36,25 @@ os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "LoadScopeScheduling":
-    """With several processes, one does the tests of pipelines and lost nodes, one the others that start Ray or jobs.
+    """With several processes, one does all tests that share Ray, one all that share the sweep.
 
-    What they start takes both cores, and they share Ray and its runs. The rest goes to either, a module at a time.
+    The rest goes to either, a module at a time, in the order of the modules: those of the networks, which are short,
+    come last and fill what is left of the time.
     """
     from xdist.scheduler import LoadScopeScheduling
 
-    class ByWhatTheyStart(LoadScopeScheduling):
+    class ByWhatTheyShare(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             module = nodeid.partition("::")[0]
-            return _what_it_starts(config.rootpath / module) or module
+            return _what_it_shares(config.rootpath / module) or module
 
-    return ByWhatTheyStart(config, log)
+    return ByWhatTheyShare(config, log)
 
 
 @cache
-def _what_it_starts(module: Path) -> str:
-    text = module.read_text()
-    if module.parent.name == "jobs" or re.search(r"\b(swept|sweep_fixtures|nodes_driver)\b", text):
-        return "pipelines"
-    return "processes" if re.search(r"^import subprocess$|\bray_cluster\b", text, re.MULTILINE) else ""
+def _what_it_shares(module: Path) -> str:
+    words = set(re.findall(r"\w+", module.read_text()))
+    return next((shared for shared in ("swept", "ray_cluster") if shared in words), "")
 
 
 @pytest.fixture(autouse=True)

@@ -124,3 +124,31 @@ def test_a_current_folder_that_ray_cannot_name_is_told(tmp_path: Path) -> None:
     done = in_a_process("from pipelines import cluster; cluster.start()", cwd=folder)
     assert f"the name of the current folder, {tmp_path}/caf\\xe9, is not UTF-8" in done.stderr
     assert done.returncode == 1
+
+
+SLOW = """
+import sys, psutil, ray
+from ray._private import services
+from pipelines import cluster
+as_it_is, too_slow, cluster.START_ATTEMPTS = services.get_node, int(sys.argv[1]), 2
+def get_node(*given):
+    global too_slow
+    too_slow -= 1
+    if too_slow >= 0:
+        raise Exception("The current node timed out during startup.")
+    return as_it_is(*given)
+services.get_node = get_node
+try:
+    cluster.start(num_cpus=1)
+    print(ray.get(ray.remote(lambda: "started").remote()))
+except TimeoutError as error:
+    print(str(error).partition(":")[0])
+names = [process.name() for process in psutil.Process().children()]
+print(names.count("gcs_server"), names.count("raylet"))
+"""
+
+
+@pytest.mark.parametrize(("slow", "says"), [(1, "started\n1 1\n"), (2, "Ray did not start in 2 attempts\n0 0\n")])
+def test_ray_is_started_again_where_a_busy_machine_was_too_slow(slow: int, says: str) -> None:
+    done = in_a_process(SLOW, str(slow), cwd=cluster.ROOT)
+    assert done.stdout == says, done.stderr
