@@ -8,8 +8,10 @@ import pickle
 import tempfile
 import tracemalloc
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from math import ceil
+from multiprocessing import get_context
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -117,6 +119,12 @@ PAPER, ONE_PASS = Epochs(80, 40, 80), Epochs(1, 1, 1)
 
 def measure_kept() -> Kept:
     """The sizes, of a data set that was written for it: pixels do not count."""
+    # Other threads must not be in C code when tracemalloc stops (Python 3.11 may crash then): a process for it alone.
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+        return alone.submit(_measure_kept).result()
+
+
+def _measure_kept() -> Kept:
     with tempfile.TemporaryDirectory() as name:
         data = write_tiny_dataset(Path(name), SAMPLE_VIDEOS, 0, SAMPLE_FRAMES, 2, 2, shard_videos=32)
         shards = list((data / "videos").glob("*.parquet"))
@@ -126,7 +134,6 @@ def measure_kept() -> Kept:
         before = tracemalloc.get_traced_memory()[0]
         index = VideoIndex(data)
         rows = tracemalloc.get_traced_memory()[0] - before
-        tracemalloc.stop()
     entries = [
         VideoEntry(row.video_id, f"/shared/videos/{row.video_id}", ("action",), row.privacy, row.splits)
         for row in index.rows
