@@ -21,7 +21,7 @@ demo: install
 	$(BIN)/python jobs/demo.py --out demo
 
 test: install
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 lint: install
 	$(BIN)/ruff check .

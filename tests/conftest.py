@@ -36,25 +36,25 @@ os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "LoadScopeScheduling":
-    """With several processes, one does all tests that start a Ray: two Rays at once take longer than one after another.
+    """With several processes, one does all tests that share Ray, one all that share the sweep.
 
-    The rest goes to whoever is free, a module at a time.
+    The rest goes to either, a module at a time, in the order of the modules: those of the networks, which are short,
+    come last and fill what is left of the time.
     """
     from xdist.scheduler import LoadScopeScheduling
 
-    class OneRayAtATime(LoadScopeScheduling):
+    class ByWhatTheyShare(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             module = nodeid.partition("::")[0]
-            return "ray" if _starts_ray(config.rootpath / module) else module
+            return _what_it_shares(config.rootpath / module) or module
 
-    return OneRayAtATime(config, log)
+    return ByWhatTheyShare(config, log)
 
 
 @cache
-def _starts_ray(module: Path) -> bool:
-    return module.parent.name == "jobs" or bool(
-        re.search(r"\bray_cluster\b|\bswept\b|nodes_driver|ray job submit", module.read_text())
-    )
+def _what_it_shares(module: Path) -> str:
+    words = set(re.findall(r"\w+", module.read_text()))
+    return next((shared for shared in ("swept", "ray_cluster") if shared in words), "")
 
 
 @pytest.fixture(autouse=True)
