@@ -18,7 +18,7 @@ import numpy as np
 import tyro
 
 from benchmarks.machine import machine_line
-from stprivacy.video import read_video
+from stprivacy.video.sampled import read_video
 
 TARGETS = {2: 0.70, 4: 0.90}
 

@@ -8,7 +8,7 @@ import tyro
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipelines.recipes import RECIPES
+from pipelines.recipes.named import RECIPES
 from stprivacy.config import ModelConfig
 from stprivacy.models.anonymizer import STPrivacy
 

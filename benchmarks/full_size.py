@@ -19,15 +19,15 @@ import tyro
 
 from benchmarks.decode import write_clip
 from benchmarks.machine import machine_line
-from pipelines import demo
-from pipelines.data.command import ingest_command
+from pipelines.cli.ingest import ingest_command
+from pipelines.compare import demo
 from pipelines.data.datasets import load_manifest
 from pipelines.data.index import VideoIndex
 from pipelines.data.manifest import Sources, VideoEntry
 from pipelines.data.schema import IngestSettings
 from pipelines.progress import Progress
-from pipelines.recipes import RECIPES
-from pipelines.runs import RunConfig
+from pipelines.recipes.named import RECIPES
+from pipelines.runs.config import RunConfig
 from pipelines.train.context import RayTrainContext
 from pipelines.train.execute import Result, execute
 from pipelines.train.launch import launch

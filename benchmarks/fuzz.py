@@ -25,7 +25,7 @@ from benchmarks.processes import Watched, watched
 from benchmarks.release import write_run
 from pipelines.cluster import ROOT
 from pipelines.data.index import VideoIndex
-from pipelines.recipes import RECIPES
+from pipelines.recipes.named import RECIPES
 
 CONTAINERS = (".mp4", ".mkv", ".ts", ".avi", ".flv")
 CLIP_SECONDS = 2.0

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as a script, it 
 
 from benchmarks.attention import WAYS, forward_and_backward, make_inputs
 from benchmarks.timing import AdversarialStep, matmul_rate, median_seconds
-from pipelines.recipes import RECIPES
+from pipelines.recipes.named import RECIPES
 from stprivacy.anonymizers import STPrivacy
 
 VARIANTS: dict[str, dict[str, bool]] = {

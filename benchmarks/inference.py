@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.machine import machine_line
 from benchmarks.timing import median_seconds
-from pipelines.recipes import RECIPES
+from pipelines.recipes.named import RECIPES
 from stprivacy.anonymizers import STPrivacy
 
 KEEP_RATIOS = (1.0, 0.9, 0.7, 0.5)

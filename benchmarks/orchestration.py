@@ -22,17 +22,18 @@ import tyro
 
 from benchmarks.full_size import StepClock
 from benchmarks.machine import machine_line
-from pipelines import cluster, demo
+from pipelines import cluster
+from pipelines.compare import demo
 from pipelines.progress import Progress
-from pipelines.recipe import Recipe
-from pipelines.recipes import RECIPES
-from pipelines.train.claims import claim
+from pipelines.recipes.named import RECIPES
+from pipelines.recipes.recipe import Recipe
+from pipelines.runs.claims import claim
+from pipelines.runs.folder import CHECKPOINTS, CONFIG, RESULT, RunRequest, read_json, write_json
 from pipelines.train.context import RayTrainContext, settle
 from pipelines.train.execute import Result, execute
 from pipelines.train.launch import launch
-from pipelines.train.runs import CHECKPOINTS, CONFIG, RESULT, RunRequest, read_json, write_json
 from stprivacy.checkpoint import CheckpointStore, load_latest, weights_digest
-from tests.shard_fixtures import write_tiny_dataset
+from tests.support.shard_fixtures import write_tiny_dataset
 
 TARGET = 0.95
 LAUNCH = "torchrun"

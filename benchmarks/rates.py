@@ -13,16 +13,16 @@ from typing import Any
 import tyro
 
 from benchmarks.machine import machine_line
-from pipelines import demo
-from pipelines.commands import LaunchOptions, launch_runs
-from pipelines.comparison import Comparison
-from pipelines.comparison_tables import hypervolumes
+from pipelines.cli.phases import LaunchOptions, launch_runs
+from pipelines.compare import demo
+from pipelines.compare.matrix import Comparison
+from pipelines.compare.tables import hypervolumes
 from pipelines.data.datasets.synth import SynthSettings
 from pipelines.progress import Progress
-from pipelines.recipe import Recipe
-from pipelines.recipes import RECIPES
-from pipelines.runs import make_request
-from pipelines.train.runs import RunRequest
+from pipelines.recipes.named import RECIPES
+from pipelines.recipes.recipe import Recipe
+from pipelines.runs.config import make_request
+from pipelines.runs.folder import RunRequest
 from stprivacy.anonymizers import LearnedName
 
 ATTACKERS = ("standard", "whitened", "pooled", "mask", "frame-mean")

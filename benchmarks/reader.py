@@ -20,7 +20,7 @@ from pipelines.data.index import VideoIndex
 from pipelines.data.reader import ParquetClips, epoch_order
 from stprivacy.config import ClipConfig
 from stprivacy.views import take_frames
-from tests.shard_fixtures import write_tiny_dataset
+from tests.support.shard_fixtures import write_tiny_dataset
 
 CLIP = ClipConfig()
 CLIP_SHAPE = (CLIP.frames, CLIP.height_px, CLIP.width_px, 3)

@@ -24,9 +24,9 @@ from benchmarks.decode import write_clip
 from benchmarks.machine import machine_line
 from benchmarks.processes import Watched, timed, watched
 from pipelines.cluster import ROOT
-from pipelines.recipes import RECIPES
-from pipelines.runs import RunConfig
-from pipelines.train.runs import CHECKPOINTS, CONFIG, RESULT, write_json
+from pipelines.recipes.named import RECIPES
+from pipelines.runs.config import RunConfig
+from pipelines.runs.folder import CHECKPOINTS, CONFIG, RESULT, write_json
 from stprivacy.anonymizers import LEARNED
 from stprivacy.checkpoint import ABOUT, save
 from stprivacy.phases.loop import collect_weights

@@ -20,7 +20,7 @@ import tyro
 from pipelines.data.index import VideoIndex
 from pipelines.data.manifest import VideoEntry
 from pipelines.data.schema import IngestSettings
-from tests.shard_fixtures import write_tiny_dataset
+from tests.support.shard_fixtures import write_tiny_dataset
 
 HOUR = 3600.0
 SAMPLE_VIDEOS, SAMPLE_FRAMES = 128, 76

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipelines.recipes import RECIPES
+from pipelines.recipes.named import RECIPES
 from stprivacy.anonymizers import STPrivacy
 from stprivacy.models.recognizer import Recognizer
 from stprivacy.noise import ClipNoise

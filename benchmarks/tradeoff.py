@@ -14,11 +14,11 @@ from typing import Any
 import tyro
 
 from benchmarks.machine import machine_line
-from pipelines import demo
+from pipelines.compare import demo
 from pipelines.data.datasets.synth import SynthSettings
 from pipelines.progress import Progress
-from pipelines.recipes import RECIPES
-from pipelines.tracking import Tracker, default_tracking_uri
+from pipelines.recipes.named import RECIPES
+from pipelines.tracking.tracker import Tracker, default_tracking_uri
 
 LARGEST_LOSS = {"vp-synth": 3.0, "vp-synth-b": 6.0}
 

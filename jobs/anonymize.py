@@ -7,7 +7,7 @@ def main() -> int:
     """Release; the status is 1 if a file could not be released."""
     import tyro
 
-    from pipelines.release.command import anonymize_command
+    from pipelines.cli.anonymize import anonymize_command
 
     return 1 if tyro.cli(anonymize_command).failures else 0
 

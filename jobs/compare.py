@@ -5,7 +5,7 @@ from pipelines.cli import run
 
 def main() -> None:
     """Run the comparison."""
-    from pipelines.compare import compare_command
+    from pipelines.cli.compare import compare_command
 
     compare_command()
 

@@ -7,7 +7,7 @@ def main() -> None:
     """Run the demo."""
     import tyro
 
-    from pipelines.demo_command import demo_command
+    from pipelines.cli.demo import demo_command
 
     tyro.cli(demo_command)
 

@@ -7,7 +7,7 @@ def main() -> None:
     """Write the file."""
     import tyro
 
-    from pipelines.release.export_command import export_command
+    from pipelines.cli.export import export_command
 
     tyro.cli(export_command)
 

@@ -7,7 +7,7 @@ def main() -> None:
     """Ingest."""
     import tyro
 
-    from pipelines.data.command import ingest_command
+    from pipelines.cli.ingest import ingest_command
 
     tyro.cli(ingest_command)
 

@@ -5,7 +5,7 @@ from pipelines.cli import run
 
 def main() -> None:
     """Run the phase."""
-    from pipelines.commands import phase_command
+    from pipelines.cli.phases import phase_command
 
     phase_command("init", __doc__)
 

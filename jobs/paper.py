@@ -5,7 +5,7 @@ from pipelines.cli import run
 
 def main() -> None:
     """Run the row."""
-    from pipelines.rows import row_command
+    from pipelines.cli.paper import row_command
 
     row_command()
 

@@ -5,7 +5,7 @@ from pipelines.cli import run
 
 def main() -> None:
     """Write the report."""
-    from pipelines.reports.command import report_command
+    from pipelines.cli.report import report_command
 
     report_command()
 

@@ -5,7 +5,7 @@ from pipelines.cli import run
 
 def main() -> None:
     """Run the sweep."""
-    from pipelines.tune.command import sweep_command
+    from pipelines.cli.sweep import sweep_command
 
     sweep_command()
 

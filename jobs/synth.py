@@ -7,7 +7,7 @@ def main() -> None:
     """Generate."""
     import tyro
 
-    from pipelines.data.datasets.synth_command import synth_command
+    from pipelines.cli.synth import synth_command
 
     tyro.cli(synth_command)
 

@@ -4,7 +4,6 @@ import os
 import random
 import re
 import socket
-import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -14,23 +13,21 @@ import pytest
 import torch
 
 import pipelines  # noqa: F401  # before any test imports Ray, which reads the environment that this sets
+from tests.support.places import ROOT
 
 if TYPE_CHECKING:
-    from sweep_fixtures import Swept
     from xdist.remote import Producer
     from xdist.scheduler import LoadScopeScheduling
 
-ROOT = Path(__file__).resolve().parents[1]
-# Worker processes import the library and the tests' own helpers from here.
-for folder in (str(ROOT), str(ROOT / "tests")):
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-# Before Ray starts, whose processes inherit it: the object store that tests/object_store_fixtures.py serves here.
+    from tests.support.sweep_fixtures import Swept
+
+# Before Ray starts, whose processes inherit it: the object store that tests/support/object_store_fixtures.py serves.
 with socket.socket() as probe:
     probe.bind(("127.0.0.1", 0))
     os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{probe.getsockname()[1]}"
 os.environ |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
-paths = [str(ROOT), str(ROOT / "tests"), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+# Worker processes import the library and the tests' own helpers from here.
+paths = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
 os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
 
 
@@ -77,14 +74,14 @@ def ray_cluster() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def swept(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> "Swept":
     """A sweep of four tiny trials that has run."""
-    from sweep_fixtures import sweep_tiny
+    from tests.support.sweep_fixtures import sweep_tiny
 
     return sweep_tiny(tmp_path_factory.mktemp("sweep"))
 
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of phase 1 to release with; see `release_fixtures.write_run`. It stays as it is."""
-    from release_fixtures import write_run
+    """A finished run of phase 1 to release with; see `tests.support.release_fixtures.write_run`. It stays as it is."""
+    from tests.support.release_fixtures import write_run
 
     return write_run(tmp_path_factory.mktemp("trained"))

@@ -14,7 +14,8 @@ import ray
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support.places import ROOT
+
 LAUNCHER = ["cluster.yaml", "cluster-aws.yaml"]
 QUANTITY = re.compile(r"\d+(\.\d+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?")
 # Of KubeRay's documented API, ray.io/v1: what this repository uses, and its type.

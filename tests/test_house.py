@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support.places import ROOT
+
 JOBS = sorted(path for path in (ROOT / "jobs").glob("*.py") if path.name != "__init__.py")
 
 
@@ -29,7 +30,7 @@ print(len(names))
 
 def test_jobs_start_without_what_takes_seconds_to_import() -> None:
     slow = {"torchvision", "torch._dynamo", "timm", "mlflow"}
-    code = f"import sys, pipelines.commands; print({slow}.intersection(sys.modules) or 'none')"
+    code = f"import sys, pipelines.cli.phases; print({slow}.intersection(sys.modules) or 'none')"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "none\n", done.stderr
 

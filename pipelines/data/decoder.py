@@ -15,8 +15,8 @@ import numpy as np
 
 from pipelines.data.decoder_process import READY, Answer, Refusal, Request, described, fill, receive, send
 from pipelines.data.schema import IngestSettings
-from stprivacy.decoding import VideoError
-from stprivacy.video import VideoFrames
+from stprivacy.video.decoding import VideoError
+from stprivacy.video.sampled import VideoFrames
 
 PROCESS_MODULE = "pipelines.data.decoder_process"
 _ATTEMPTS = 2  # of a video whose process dies: the first time, another program may have taken the memory
@@ -39,8 +39,9 @@ class Decoder:
     def read(self, path: str, settings: IngestSettings) -> tuple[VideoFrames, str]:
         """A local file's frames, and the SHA-256 of its content.
 
-        Raises: VideoError: as `stprivacy.video.read_video`; failed: it raises anything else; timed-out: it takes longer
-            than settings.seconds_per_video; crashed: it ends the process, twice. DecoderError: there is no process.
+        Raises: VideoError: as `stprivacy.video.sampled.read_video`; failed: it raises anything else; timed-out: it
+            takes longer than settings.seconds_per_video; crashed: it ends the process, twice. DecoderError: there is
+            no process.
         """
         request = Request(
             path, settings.stride, settings.short_side_px, settings.tubelet_frames, settings.limits

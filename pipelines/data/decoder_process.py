@@ -16,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from stprivacy.decoding import VideoError, VideoLimits
-from stprivacy.video import VideoFrames, read_video
+from stprivacy.video.decoding import VideoError, VideoLimits
+from stprivacy.video.sampled import VideoFrames, read_video
 
 READY = "ready"
 _LENGTH = struct.Struct("<Q")
@@ -27,7 +27,7 @@ _BUFFER_BYTES = 4 << 20
 
 @dataclass(frozen=True)
 class Request:
-    """A local file to read, as `stprivacy.video.read_video` does."""
+    """A local file to read, as `stprivacy.video.sampled.read_video` does."""
 
     path: str
     stride: int

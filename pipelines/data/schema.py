@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 import pyarrow as pa
 
-from stprivacy.decoding import VideoLimits
+from stprivacy.video.decoding import VideoLimits
 
 FORMAT_VERSION = 3
 WITHOUT_CHECKSUMS = 2  # the older format that is still read

@@ -30,7 +30,6 @@ from pipelines.data.records import (
 from pipelines.data.schema import FORMAT_VERSION, VIDEO_SCHEMA, IngestSettings
 from pipelines.data.stored import frame_offsets
 from pipelines.text import printable
-from stprivacy.decoding import VideoError
 from stprivacy.durable import sync_folder
 from stprivacy.storage import (
     StorageError,
@@ -43,7 +42,8 @@ from stprivacy.storage import (
     partial_name,
     write_whole,
 )
-from stprivacy.video import VideoFrames
+from stprivacy.video.decoding import VideoError
+from stprivacy.video.sampled import VideoFrames
 
 SHARD_NAME = re.compile(r"\d{5,}-[0-9a-f]{16}\.parquet")
 _GONE, _LOCKED = (-1, -1), (-2, -2)  # in place of size and time

@@ -17,10 +17,10 @@ from pipelines.release.settings import Crew, ReleaseSettings, claim, provenance_
 from pipelines.release.sidecar import source_if_done
 from pipelines.release.video import Destination
 from pipelines.release.work import Outcome, refusals, release_videos
-from stprivacy.deployed import Deployed
+from stprivacy.deploy.deployed import Deployed
+from stprivacy.deploy.load import Trained
 from stprivacy.output_lock import output_lock
 from stprivacy.storage import whole_location
-from stprivacy.trained import Trained
 
 _Progress = Callable[[int, int], None]
 _Learned = Callable[[Outcome], None]

@@ -17,9 +17,9 @@ from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
-from stprivacy.clock import BROADCAST_FORMATS
-from stprivacy.decoding import VideoError, VideoLimits, flush_of, local_file, open_container, packets_of
-from stprivacy.joined import Heard, JoinedParts
+from stprivacy.video.clock import BROADCAST_FORMATS
+from stprivacy.video.decoding import VideoError, VideoLimits, flush_of, local_file, open_container, packets_of
+from stprivacy.video.joined import Heard, JoinedParts
 
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 _JITTER_SECONDS = 0.04  # by which time stamps may disagree with the count of samples: recorders are inexact

@@ -150,7 +150,7 @@ class VideoWriter:
 
 
 def _video_stream(container: OutputContainer, width: int, height: int, aspect: Fraction, quality: int) -> VideoStream:
-    # Without the macroblock tree the same frames give the same file; see stprivacy/released.py.
+    # Without the macroblock tree the same frames give the same file; see stprivacy/anonymizers/as_released.py.
     options = {"crf": str(quality), "bf": "0", "x264-params": "no-mbtree=1"}
     stream = container.add_stream("libx264", options=options)
     stream.time_base = Fraction(1, _TICKS)

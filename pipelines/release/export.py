@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from stprivacy.anonymizers.as_released import value_range
 from stprivacy.checkpoint import weights_digest
 from stprivacy.config import check_keep_ratio
 from stprivacy.models.anonymizer import STPrivacy
 from stprivacy.plain import to_dict
-from stprivacy.released import value_range
 from stprivacy.storage import make_folder, write_whole
 
 ExportFormat = Literal["onnx", "torch-export"]

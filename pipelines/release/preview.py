@@ -18,8 +18,8 @@ from pipelines.release.encoding import VideoWriter
 from pipelines.release.names import PREVIEW, VIDEO, shortened
 from pipelines.release.private import make_private_folder
 from stprivacy.config import ClipConfig
-from stprivacy.timed_video import TimedFrame
 from stprivacy.tubelets import expand_keep
+from stprivacy.video.timed import TimedFrame
 
 _MARK = "CONTAINS RAW FRAMES - not for release"
 _PANELS = ("raw", "sparsified", "anonymized")

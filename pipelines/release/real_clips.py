@@ -10,9 +10,9 @@ from torch import Tensor
 from pipelines.data.datasets.files import VIDEO_SUFFIXES
 from pipelines.data.index import VideoIndex
 from stprivacy.config import ClipConfig, TestViewsConfig
-from stprivacy.decoding import VideoError
 from stprivacy.storage import local_copy
-from stprivacy.video import read_video
+from stprivacy.video.decoding import VideoError
+from stprivacy.video.sampled import read_video
 from stprivacy.views import evaluation_views, view_frames
 
 Video = TypeVar("Video")

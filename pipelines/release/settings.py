@@ -12,12 +12,12 @@ import torch
 
 from pipelines.text import printable
 from stprivacy.config import check_keep_ratio, check_released_quality
-from stprivacy.decoding import VideoLimits
-from stprivacy.deployed import MaskName
+from stprivacy.deploy.deployed import MaskName
+from stprivacy.deploy.load import Trained
 from stprivacy.output_lock import LOCK_NAME
 from stprivacy.plain import to_dict
 from stprivacy.storage import PARTIAL_SUFFIX, make_folder, write_whole
-from stprivacy.trained import Trained
+from stprivacy.video.decoding import VideoLimits
 
 FORMAT_VERSION = 2
 CLAIM = ".release.json"  # hidden: no video can have a sidecar of that name

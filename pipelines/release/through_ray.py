@@ -17,7 +17,7 @@ from pipelines.release.settings import Crew
 from pipelines.release.sidecar import source_if_done
 from pipelines.release.video import Destination
 from pipelines.release.work import Outcome, release_videos
-from stprivacy.deployed import Deployed
+from stprivacy.deploy.deployed import Deployed
 from stprivacy.models.anonymizer import STPrivacy
 
 _TASK_VIDEOS = 8  # files that a worker takes at a time

@@ -24,11 +24,11 @@ from pipelines.release.sidecar import (
     version_of,
     write_sidecar,
 )
-from stprivacy.decoding import VideoError, local_file
-from stprivacy.deployed import Deployed
-from stprivacy.steady import AnonymizedClip, Clip
+from stprivacy.deploy.deployed import Deployed
+from stprivacy.deploy.steady_masks import AnonymizedClip, Clip
 from stprivacy.storage import local_copy, location
-from stprivacy.timed_video import TimedFrame, TimedVideo
+from stprivacy.video.decoding import VideoError, local_file
+from stprivacy.video.timed import TimedFrame, TimedVideo
 
 if TYPE_CHECKING:
     from pipelines.release.preview import PreviewWriter

@@ -12,9 +12,9 @@ from pipelines.release.attempts import Attempt, Attempts
 from pipelines.release.encoding import WriteError
 from pipelines.release.names import Order
 from pipelines.release.video import Destination, OpenVideo
-from stprivacy.decoding import VideoError
-from stprivacy.deployed import Deployed
-from stprivacy.steady import AnonymizedClip, Clip
+from stprivacy.deploy.deployed import Deployed
+from stprivacy.deploy.steady_masks import AnonymizedClip, Clip
+from stprivacy.video.decoding import VideoError
 
 BATCH_CLIPS = 4
 OPEN_VIDEOS = 4  # each has a decoder and an encoder

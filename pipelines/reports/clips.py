@@ -12,10 +12,10 @@ from pipelines.reports.masks import KeepMap, KeepSums
 from pipelines.reports.runs import Evaluation
 from pipelines.train.execute import tested_anonymizer
 from stprivacy.anonymized import Anonymized
+from stprivacy.anonymizers.as_released import AsReleased
+from stprivacy.deploy.load import print_warning
 from stprivacy.models.anonymizer import STPrivacy
-from stprivacy.released import AsReleased
 from stprivacy.storage import location
-from stprivacy.trained import print_warning
 
 _BATCH_CLIPS = 10
 

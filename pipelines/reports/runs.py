@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from pipelines.comparison import ROWS
-from pipelines.comparison_tables import needed_keys
-from pipelines.runs import PROTOCOLS, PhaseName, RunConfig
-from pipelines.train.runs import CONFIG, LAUNCH, RESULT, read_json
+from pipelines.compare.matrix import ROWS
+from pipelines.compare.tables import needed_keys
+from pipelines.runs.config import PROTOCOLS, PhaseName, RunConfig
+from pipelines.runs.folder import CONFIG, LAUNCH, RESULT, read_json
 from stprivacy.plain import from_dict, to_dict
 from stprivacy.run_files import read_result
 

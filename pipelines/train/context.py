@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from pipelines.train.runs import MESSAGES, METRICS, PROGRESS, check_claim, interval_seconds, write_json
+from pipelines.runs.folder import MESSAGES, METRICS, PROGRESS, check_claim, interval_seconds, write_json
 from stprivacy.storage import append_line, write_whole
 
 HEARTBEAT_SECONDS = 0.5

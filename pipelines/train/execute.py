@@ -10,27 +10,27 @@ from torch import nn
 
 from pipelines.data.index import VideoIndex
 from pipelines.data.reader import ParquetClips
-from pipelines.protocols import attribute_groups, check_protocol
-from pipelines.runs import PhaseName, RunConfig, check_source, learned_name
+from pipelines.runs.config import PhaseName, RunConfig, check_source, learned_name
+from pipelines.runs.protocols import attribute_groups, check_protocol
 from pipelines.train.objectives import make_objective
 from pipelines.train.start import pretrain, startable
 from stprivacy.anonymizers import LEARNED, Anonymizer, FrameAnonymizer, STPrivacy, make_anonymizer
+from stprivacy.anonymizers.as_released import AsReleased, value_range
 from stprivacy.attackers import ATTACKERS, AttackerSettings, WhitenedFrames, attacker_names
 from stprivacy.checkpoint import CheckpointStore
+from stprivacy.deploy.load import FINAL, Warn, load_anonymizer
 from stprivacy.models.frame_recognizer import FrameRecognizer
 from stprivacy.models.recognizer import Recognizer
 from stprivacy.noise import derived_seed
 from stprivacy.phases.adversarial import adversarial
 from stprivacy.phases.context import PhaseContext
 from stprivacy.phases.evaluate import evaluate, evaluate_apart
+from stprivacy.phases.evaluation.predictions import Scoring
 from stprivacy.phases.initialize import initialize
 from stprivacy.phases.loop import Training
-from stprivacy.phases.predictions import Scoring
 from stprivacy.phases.reconstruct import reconstruct
 from stprivacy.plain import from_dict
-from stprivacy.released import AsReleased, value_range
 from stprivacy.storage import location
-from stprivacy.trained import FINAL, Warn, load_anonymizer
 
 Result = dict[str, float | str]
 

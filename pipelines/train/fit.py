@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pipelines.train.runs import PhaseError, RunRequest, WorkersLostError, failure_of
+from pipelines.runs.folder import PhaseError, RunRequest, WorkersLostError, failure_of
 from stprivacy.storage import filesystem, is_remote, remove_folder, whole_location
 
 EXECUTOR = "pipelines.train.execute:execute"

@@ -4,11 +4,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from pipelines.history import read_history
 from pipelines.progress import Progress, Task
-from pipelines.tracked_run import status_after
-from pipelines.tracking import TrackedRun, Tracker
-from pipelines.train.runs import CONFIG, MESSAGES, METRICS, PROGRESS, RunRequest, read_json
+from pipelines.runs.folder import CONFIG, MESSAGES, METRICS, PROGRESS, RunRequest, read_json
+from pipelines.runs.history import read_history
+from pipelines.tracking.run import status_after
+from pipelines.tracking.tracker import TrackedRun, Tracker
 from stprivacy.run_files import read_result
 
 if TYPE_CHECKING:
@@ -96,6 +96,6 @@ class Follower:
 
 def curves_of(history: Path) -> "Figure":
     """The training curves of a run's metrics.jsonl."""
-    from pipelines.figures import curves_figure  # half a second: only who tracks pays it
+    from pipelines.curves import curves_figure  # half a second: only who tracks pays it
 
     return curves_figure(read_history(history))

@@ -5,12 +5,12 @@ from contextlib import ExitStack
 from typing import Any
 
 from pipelines.progress import Progress
-from pipelines.tracking import Tracker
-from pipelines.train.claims import check_all, claim_all
+from pipelines.runs.claims import check_all, claim_all
+from pipelines.runs.folder import RunRequest, interval_seconds
+from pipelines.runs.inputs import check_inputs
+from pipelines.tracking.tracker import Tracker
 from pipelines.train.fit import EXECUTOR, Fit
 from pipelines.train.follow import Follower
-from pipelines.train.inputs import check_inputs
-from pipelines.train.runs import RunRequest, interval_seconds
 from stprivacy.output_lock import output_lock
 from stprivacy.run_files import read_result
 from stprivacy.storage import whole_location

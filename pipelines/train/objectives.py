@@ -2,7 +2,7 @@
 
 import torch
 
-from pipelines.runs import RunConfig
+from pipelines.runs.config import RunConfig
 from pipelines.train.start import pretrain, startable
 from stprivacy.attackers import AttackerSettings
 from stprivacy.models.frame_recognizer import FrameRecognizer, frame_clip

@@ -14,11 +14,7 @@ import ray.train
 import ray.train.torch
 import torch.distributed as dist
 
-from pipelines.train.context import RayTrainContext, settle
-from pipelines.train.group import Group
-from pipelines.train.inputs import check_inputs, note_inputs
-from pipelines.train.lost_workers import noted_losses
-from pipelines.train.runs import (
+from pipelines.runs.folder import (
     CHECKPOINTS,
     RESULT,
     PhaseError,
@@ -29,8 +25,12 @@ from pipelines.train.runs import (
     record_failure,
     write_json,
 )
+from pipelines.runs.inputs import check_inputs, note_inputs
+from pipelines.train.context import RayTrainContext, settle
+from pipelines.train.group import Group
+from pipelines.train.lost_workers import noted_losses
 from stprivacy.checkpoint import CheckpointStore
-from stprivacy.trained import FINAL
+from stprivacy.deploy.load import FINAL
 
 WATCH_SECONDS = 0.5
 SHARED_SECONDS = 120.0

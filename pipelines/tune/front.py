@@ -5,9 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from pipelines.spreadsheet import csv_text
+from pipelines.compare.spreadsheet import csv_text
 from pipelines.tune.trials import Trial
-from stprivacy.pareto import TradeOff, nearest_to_ideal, on_front, trade_off_hypervolume
+from stprivacy.metrics.pareto import TradeOff, nearest_to_ideal, on_front, trade_off_hypervolume
 
 SCORES = ("action_top1", "privacy_cmap", "privacy_f1", "privacy_auc", "privacy_balanced_accuracy")
 FLOORS = ("floor_action_top1", "floor_privacy_cmap", "floor_privacy_f1")

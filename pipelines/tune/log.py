@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from pipelines.tracking import TrackedRun, Tracker
+from pipelines.runs.folder import CONFIG, METRICS
+from pipelines.tracking.tracker import TrackedRun, Tracker
 from pipelines.train.follow import curves_of
-from pipelines.train.runs import CONFIG, METRICS
 from pipelines.tune.trials import Trial
 
 # Differ between trials and nobody set them; MLflow's charts begin with parameters that differ. front.csv has attackers.

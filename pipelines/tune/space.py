@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.ablations import keep_ratio, lambda_action, lambda_privacy, tubelet_frames
-from pipelines.recipe import Recipe
+from pipelines.recipes.ablations import keep_ratio, lambda_action, lambda_privacy, tubelet_frames
+from pipelines.recipes.recipe import Recipe
 
 Parameters = dict[str, float]
 CHANGES: Mapping[str, Callable[[Recipe, float], Recipe]] = {

@@ -12,17 +12,17 @@ from types import TracebackType
 from typing import Any, Self
 
 from pipelines import cluster
-from pipelines.commands import LaunchOptions, tracking_uri
-from pipelines.comparison_tables import read_scores
-from pipelines.figures import save_figure
-from pipelines.labels import check_labels_of
+from pipelines.cli.phases import LaunchOptions, tracking_uri
+from pipelines.compare.tables import read_scores
+from pipelines.curves import save_figure
 from pipelines.progress import Progress, duration
-from pipelines.tracking import Tracker
-from pipelines.train.claims import check_all
+from pipelines.runs.claims import check_all
+from pipelines.runs.folder import RESULT, PhaseError, RunRequest, interval_seconds, read_json, write_json
+from pipelines.runs.inputs import data_input
+from pipelines.runs.labels import check_labels_of
+from pipelines.tracking.tracker import Tracker
 from pipelines.train.fit import ray_storage
 from pipelines.train.follow import Follower
-from pipelines.train.inputs import data_input
-from pipelines.train.runs import RESULT, PhaseError, RunRequest, interval_seconds, read_json, write_json
 from pipelines.tune.charts import front_figure, write_page
 from pipelines.tune.front import front_csv, points_of, summary
 from pipelines.tune.log import TrialLog

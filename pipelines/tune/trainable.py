@@ -9,10 +9,10 @@ from typing import Any
 import ray
 from ray import tune
 
-from pipelines.history import Report, read_history
-from pipelines.train.claims import claim_all
+from pipelines.runs.claims import claim_all
+from pipelines.runs.folder import METRICS, PhaseError, RunRequest, WorkersLostError, interval_seconds
+from pipelines.runs.history import Report, read_history
 from pipelines.train.fit import EXECUTOR, Fit
-from pipelines.train.runs import METRICS, PhaseError, RunRequest, WorkersLostError, interval_seconds
 from pipelines.tune.plan import Planned
 from pipelines.tune.trials import FAILED, Sweep, Trial, add_seconds, make_trial, record
 

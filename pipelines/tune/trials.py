@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.comparison_tables import read_scores
-from pipelines.recipe import Recipe
-from pipelines.runs import RunConfig, make_request
-from pipelines.train.runs import RunRequest, read_json, write_json
+from pipelines.compare.tables import read_scores
+from pipelines.recipes.recipe import Recipe
+from pipelines.runs.config import RunConfig, make_request
+from pipelines.runs.folder import RunRequest, read_json, write_json
 from pipelines.tune.plan import Planned, SearchName
 from pipelines.tune.space import Space, changed, check_space, described
 from stprivacy.attackers import attacker_names

@@ -14,10 +14,10 @@ from stprivacy.losses import action_loss, privacy_loss
 from stprivacy.models.recognizer import Recognizer
 from stprivacy.noise import ClipNoise
 from stprivacy.phases.context import Batch
+from stprivacy.phases.evaluation.predictions import Readers, Scoring
+from stprivacy.phases.evaluation.selection import choose_attackers
 from stprivacy.phases.learner import Learner
 from stprivacy.phases.loop import PhaseLoop, Training, total_steps
-from stprivacy.phases.predictions import Readers, Scoring
-from stprivacy.phases.selection import choose_attackers
 
 ACTION = "action"
 FITTING_CLIPS = 512

@@ -5,16 +5,17 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from published_files import REFERENCE, needs_real_files
 
 from benchmarks.full_size import HEAD, ODD_LETTERS, main
 from pipelines.data.index import VideoIndex
+from tests.support.places import ANNOTATIONS
+from tests.support.published_files import needs_real_files
 
 
 @needs_real_files
 @pytest.mark.usefixtures("ray_cluster")
 def test_prints_time_memory_and_losses_of_both_phases(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(REFERENCE, tmp_path / "out", recipe="demo", steps=3, videos=5)
+    main(ANNOTATIONS, tmp_path / "out", recipe="demo", steps=3, videos=5)
     printed = capsys.readouterr().out.splitlines()
     rows = VideoIndex(tmp_path / "out" / "data").rows
     assert f"6766 videos in = {len(rows)} rows + {6766 - len(rows)} quarantined" in printed
@@ -36,4 +37,4 @@ def test_prints_time_memory_and_losses_of_both_phases(tmp_path: Path, capsys: py
 def test_refuses_a_folder_in_use_and_a_single_step(tmp_path: Path) -> None:
     for out, steps in ((tmp_path, 10), (tmp_path / "new", 1)):
         with pytest.raises(SystemExit, match="--out must be a new folder and --steps 2 or more"):
-            main(REFERENCE, out, steps=steps)
+            main(ANNOTATIONS, out, steps=steps)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import av
 import pytest
-from bad_corpus import write_sound, write_video
 
 from benchmarks.fuzz import CONTAINERS, MUTATIONS, Mutation, Outcome, sources, write_damaged
 from benchmarks.processes import Watched
+from tests.support.bad_corpus import write_sound, write_video
 
 COST = Watched(1.0, 1.0)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.places import ROOT
+
 # What the machine that it is meant for does not have.
 ABSENT = ["ray", "av", "mlflow", "tyro", "rich", "pyarrow", "torchmetrics", "pymoo", "cv2", "pandas", "matplotlib"]
 WITHOUT_RAY = f"import sys; sys.modules.update(dict.fromkeys({ABSENT}));"

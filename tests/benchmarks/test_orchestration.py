@@ -4,11 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from launch_fixtures import TINY
-from shard_fixtures import write_tiny_dataset
 
 from benchmarks.orchestration import HEAD, check_same, table, under_torchrun
-from pipelines.runs import make_request
+from pipelines.runs.config import make_request
+from tests.support.launch_fixtures import TINY
+from tests.support.shard_fixtures import write_tiny_dataset
 
 
 def test_the_phases_run_under_plain_torchrun(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from benchmarks.rates import _search, table
-from pipelines.recipes import RECIPES
+from pipelines.recipes.named import RECIPES
 
 
 def test_rates_differ_in_nothing_but_the_rate(tmp_path: Path) -> None:

@@ -25,9 +25,9 @@ from benchmarks.release import (
     write_run,
     write_video,
 )
-from pipelines.runs import read_config
+from pipelines.runs.config import read_config
+from stprivacy.deploy.load import load_anonymizer
 from stprivacy.models.anonymizer import STPrivacy
-from stprivacy.trained import load_anonymizer
 
 MIB = 1 << 20
 HOLD = f"held = bytearray(64 * {MIB})"

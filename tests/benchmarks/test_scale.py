@@ -1,13 +1,13 @@
 """The table of docs/scale.md is what its script computes from the sizes that stand above it."""
 
 import re
-from pathlib import Path
 
 import pytest
 
 from benchmarks.scale import PAPER, Assumed, Kept, Measured, measure_kept, table, work
+from tests.support.places import ROOT
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "scale.md").read_text()
+PAGE = (ROOT / "docs" / "scale.md").read_text()
 
 
 def kept_on_the_page() -> Kept:
@@ -31,5 +31,5 @@ def test_a_gpu_is_fed_by_clips_as_training_takes_them() -> None:
     assert done["threads a GPU that read and augment, phase 1"] == 4
     assert done["the same, phase 2"] == 2
     assert f"| {Measured().augmented_clips:,.0f} clips/s | the same run |" in PAGE
-    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text()
     assert f"read alone, {Measured().read_clips:,.0f} clips/s | {Measured().augmented_clips:,.0f} |" in readme

@@ -9,7 +9,7 @@ import matplotlib.image
 import pytest
 from mlflow.tracking import MlflowClient
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.places import ROOT
 
 
 def run_demo(out: Path) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.places import ROOT
+
 CLIPS = ROOT.parent / "shared" / "reference" / "clips"
 # file, action, split, attributes face and group; both values of each in both splits
 ROWS = [

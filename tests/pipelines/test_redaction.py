@@ -8,10 +8,9 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipelines.redaction import redacted
-from pipelines.tracking import Tracker, TrackingError, default_tracking_uri
+from pipelines.tracking.tracker import Tracker, TrackingError, default_tracking_uri
 from stprivacy.storage import StorageError, location
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.places import ROOT
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,11 @@ from stprivacy.attackers.convolutional import FrameCnn, frame_max, frame_mean
 from stprivacy.attackers.pooled import Pooled
 from stprivacy.attackers.reconstruction import Reconstruction, recovery_loss, recovery_quality
 from stprivacy.config import ClipConfig, RecognizerConfig
+from stprivacy.metrics.ranking import average_precisions
 from stprivacy.models.recognizer import Recognizer
 from stprivacy.noise import ClipNoise
-from stprivacy.ranking import average_precisions
 from stprivacy.tubelets import expand_keep, from_tubelets, to_tubelets
-from tests.tiny import CLIP, RECOGNIZER
+from tests.support.tiny import CLIP, RECOGNIZER
 
 SETTINGS = AttackerSettings(RECOGNIZER, CLIP, outputs=1, whitened_components=32)
 CLIPS = 48

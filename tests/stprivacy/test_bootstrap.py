@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from stprivacy.bootstrap import resample_weights
+from stprivacy.metrics.bootstrap import resample_weights
 
 
 def test_rows_of_a_video_count_as_often_as_it_is_drawn() -> None:

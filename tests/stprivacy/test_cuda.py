@@ -21,7 +21,7 @@ from stprivacy.phases.local import LocalContext
 from stprivacy.phases.loop import Training
 from stprivacy.phases.objectives.heads import Head
 from stprivacy.phases.objectives.label import LabelObjective
-from tests.tiny import CLIP, MODEL, RECOGNIZER
+from tests.support.tiny import CLIP, MODEL, RECOGNIZER
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA GPU here")
 TRAIN = PhaseConfig(epochs=2, batch_size=4, checkpoint_every_steps=1, keep_checkpoints=9)

@@ -11,21 +11,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from run_fixtures import do_run
-from shard_fixtures import write_tiny_dataset
-from tiny import MODEL, RECOGNIZER
 from torch import Tensor
 
-from pipelines.runs import RunConfig
+from pipelines.runs.config import RunConfig
 from pipelines.train.execute import execute
 from stprivacy.checkpoint import CheckpointError, CheckpointStore, load_latest, weights_digest
 from stprivacy.config import PhaseConfig
-from stprivacy.deployed import Deployed, load_deployed
+from stprivacy.deploy.deployed import Deployed, load_deployed
+from stprivacy.deploy.load import load_anonymizer, load_trained, weights_prefix
 from stprivacy.models.anonymizer import STPrivacy
 from stprivacy.phases.local import LocalContext
-from stprivacy.trained import load_anonymizer, load_trained, weights_prefix
+from tests.support.places import ROOT
+from tests.support.run_fixtures import do_run
+from tests.support.shard_fixtures import write_tiny_dataset
+from tests.support.tiny import MODEL, RECOGNIZER
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIG = replace(MODEL, clip=replace(MODEL.clip, patch_size=8))
 
 
@@ -148,7 +148,7 @@ def test_runs_that_hold_no_finished_network_of_this_kind_are_refused(runs: Path,
 
 
 def test_the_readmes_library_call_works_without_ray(runs: Path, tmp_path: Path) -> None:
-    from bad_corpus import write_video
+    from tests.support.bad_corpus import write_video
 
     text = (ROOT / "README.md").read_text()
     code = next(block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "load_deployed" in block)

@@ -17,13 +17,13 @@ from stprivacy.models.frame_recognizer import FrameRecognizer
 from stprivacy.models.recognizer import Recognizer
 from stprivacy.models.whitening import WhitenedEmbedding
 from stprivacy.phases.evaluate import ACTION, EvaluationPhase, evaluate
+from stprivacy.phases.evaluation.predictions import Readers
 from stprivacy.phases.learner import Learner
 from stprivacy.phases.local import LocalContext
 from stprivacy.phases.loop import Training
-from stprivacy.phases.predictions import Readers
 from stprivacy.views import evaluation_views, view_frames
-from tests.shard_fixtures import write_tiny_dataset
-from tests.tiny import CLIP, MODEL, RECOGNIZER
+from tests.support.shard_fixtures import write_tiny_dataset
+from tests.support.tiny import CLIP, MODEL, RECOGNIZER
 
 VIEWS = TestViewsConfig(clips=3, crops=2)
 SETTINGS = PhaseConfig(epochs=1, batch_size=4)

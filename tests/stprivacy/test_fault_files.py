@@ -8,15 +8,15 @@ import av
 import numpy as np
 import pytest
 from av.video.reformatter import Colorspace
-from copy_fixtures import copy, heard
-from media_fixtures import told
 from numpy.typing import NDArray
 
-from stprivacy.decoding import VideoLimits
-from stprivacy.timed_video import TimedVideo
-from stprivacy.video import VideoFrames, read_video
+from stprivacy.video.decoding import VideoLimits
+from stprivacy.video.sampled import VideoFrames, read_video
+from stprivacy.video.timed import TimedVideo
+from tests.support.copy_fixtures import copy, heard
+from tests.support.media_fixtures import told
+from tests.support.places import FAULTS
 
-FAULTS = Path(__file__).resolve().parents[3] / "shared" / "reference" / "faults"
 pytestmark = pytest.mark.skipif(not FAULTS.is_dir(), reason=f"the files that failed are not at {FAULTS}")
 
 # Of the chart: columns of the upper row, then of the lower one.

@@ -9,7 +9,7 @@ from torch import nn
 from stprivacy.attackers import WhitenedFrames
 from stprivacy.models.frame_recognizer import FrameRecognizer, frame_clip
 from stprivacy.noise import ClipNoise
-from tests.tiny import CLIP, RECOGNIZER
+from tests.support.tiny import CLIP, RECOGNIZER
 
 
 @pytest.fixture

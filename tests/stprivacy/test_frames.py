@@ -8,13 +8,13 @@ import av
 import numpy as np
 import pytest
 from av.video.reformatter import ColorRange, Colorspace
-from media_fixtures import turn, write_pictures
 from numpy.typing import NDArray
 
-from stprivacy.decoding import VideoLimits
-from stprivacy.frames import UprightFrames
-from stprivacy.timed_video import TimedVideo
-from stprivacy.video import read_video
+from stprivacy.video.decoding import VideoLimits
+from stprivacy.video.frames import UprightFrames
+from stprivacy.video.sampled import read_video
+from stprivacy.video.timed import TimedVideo
+from tests.support.media_fixtures import turn, write_pictures
 
 CORNERS = {"green": (0, 200, 0), "red": (200, 0, 0), "blue": (0, 0, 200), "white": (220, 220, 220)}
 # The matrix's a, b, c, d, and which corner is where afterwards, row by row: worked out by hand with a sheet of paper.

@@ -15,7 +15,7 @@ from stprivacy.phases.context import Batch
 from stprivacy.phases.local import LocalContext
 from stprivacy.phases.objectives.heads import PRIVACY_HEADS, Head, make_head
 from stprivacy.phases.objectives.label import LabelObjective
-from tests.tiny import CLIP, MODEL, RECOGNIZER
+from tests.support.tiny import CLIP, MODEL, RECOGNIZER
 
 
 def test_the_bounded_objective_gains_nothing_from_a_recognizer_that_is_wrong_already() -> None:

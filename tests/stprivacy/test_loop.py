@@ -22,8 +22,8 @@ from stprivacy.phases.local import LocalContext
 from stprivacy.phases.loop import PhaseLoop, Training
 from stprivacy.phases.objectives.heads import Head
 from stprivacy.phases.objectives.label import LabelObjective
-from tests.shard_fixtures import write_tiny_dataset
-from tests.tiny import CLIP, MODEL, RECOGNIZER
+from tests.support.shard_fixtures import write_tiny_dataset
+from tests.support.tiny import CLIP, MODEL, RECOGNIZER
 
 
 @pytest.fixture(scope="module")

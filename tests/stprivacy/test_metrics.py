@@ -14,10 +14,10 @@ from torchmetrics.functional.classification import (
     multilabel_f1_score,
 )
 
-from stprivacy.metrics import MetricError, action_scores, privacy_scores
-from tests.metrics_fixtures import NAMES, point, random_case
+from stprivacy.metrics.scores import MetricError, action_scores, privacy_scores
+from tests.support.metrics_fixtures import NAMES, point, random_case
+from tests.support.places import ANNOTATIONS
 
-ANNOTATIONS = Path(__file__).resolve().parents[2].parent / "shared/reference/annotations"
 needs_annotations = pytest.mark.skipif(
     not (ANNOTATIONS / "vp").is_dir(), reason=f"the published VP label files are not in {ANNOTATIONS}"
 )

@@ -21,7 +21,7 @@ from stprivacy.phases.context import Batch
 from stprivacy.phases.local import LocalContext
 from stprivacy.phases.objectives.spact import FrameProjector, SelfSupervisedObjective, SPActConfig, two_frames
 from stprivacy.phases.objectives.vita import FrameEnsembleObjective, VITAConfig
-from tests.tiny import CLIP, MODEL, RECOGNIZER
+from tests.support.tiny import CLIP, MODEL, RECOGNIZER
 
 SMALL = replace(MODEL, vita_width=0.125, spact_width=0.125)
 SETTINGS = PhaseConfig(batch_size=4)

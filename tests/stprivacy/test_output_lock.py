@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from object_store_fixtures import served_bucket
 
 from stprivacy import output_lock as module
 from stprivacy.output_lock import LOCK_NAME, OutputBusyError, output_lock
 from stprivacy.storage import StorageError, create_new, location, write_whole
+from tests.support.object_store_fixtures import served_bucket
 
 HOLDER = """
 import sys, time

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks.flops import count_flops, count_parameters
-from pipelines.recipes import paper
+from pipelines.recipes.named import paper
 from stprivacy.config import ClipConfig, ModelConfig, RecognizerConfig
 from stprivacy.models.anonymizer import STPrivacy
 from stprivacy.models.recognizer import Recognizer

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pymoo.indicators.hv import HV
 
-from stprivacy.pareto import TradeOff, nearest_to_ideal, on_front, trade_off_hypervolume
+from stprivacy.metrics.pareto import TradeOff, nearest_to_ideal, on_front, trade_off_hypervolume
 
 RAW = TradeOff(90, 80)
 FLOOR_CMAP = 50

@@ -32,8 +32,8 @@ from stprivacy.phases.local import LocalContext
 from stprivacy.phases.loop import Training
 from stprivacy.phases.objectives.heads import Head
 from stprivacy.phases.objectives.label import LabelObjective
-from tests.shard_fixtures import write_tiny_dataset
-from tests.tiny import CLIP, MODEL, RECOGNIZER
+from tests.support.shard_fixtures import write_tiny_dataset
+from tests.support.tiny import CLIP, MODEL, RECOGNIZER
 
 TRAIN = PhaseConfig(
     epochs=2, batch_size=6, checkpoint_every_steps=1, keep_checkpoints=9, optim=OptimConfig(learning_rate=0.1)

@@ -23,8 +23,8 @@ from stprivacy.models.pretrained import (
 from stprivacy.models.recognizer import Recognizer
 from stprivacy.models.transformer import Layer
 from stprivacy.models.whitening import WhitenedEmbedding
-from tests.tiny import RECOGNIZER
-from tests.vit_fixtures import TINY, saved, start, tiny_vit
+from tests.support.tiny import RECOGNIZER
+from tests.support.vit_fixtures import TINY, saved, start, tiny_vit
 
 
 @pytest.fixture(scope="module")

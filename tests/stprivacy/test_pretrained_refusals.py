@@ -12,8 +12,8 @@ import torch
 from stprivacy.config import ModelConfig, RecognizerConfig
 from stprivacy.models.anonymizer import STPrivacy
 from stprivacy.models.pretrained import load_pretrained_weights
-from tests.tiny import MODEL, RECOGNIZER
-from tests.vit_fixtures import TINY, saved, start, tiny_vit
+from tests.support.tiny import MODEL, RECOGNIZER
+from tests.support.vit_fixtures import TINY, saved, start, tiny_vit
 
 LOCAL_FILE = r"--model.pretrained FILE\.safetensors.*timm\.create_model"
 

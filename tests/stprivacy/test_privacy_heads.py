@@ -24,7 +24,7 @@ from stprivacy.phases.objectives.following import REFIT_STEPS, FollowingLearner
 from stprivacy.phases.objectives.heads import PRIVACY_HEADS, PrivacyHead, check_heads, make_head, selected
 from stprivacy.phases.objectives.label import LabelObjective
 from stprivacy.tubelets import from_tubelets, to_tubelets
-from tests.tiny import CLIP, MODEL, RECOGNIZER
+from tests.support.tiny import CLIP, MODEL, RECOGNIZER
 
 READERS = AttackerSettings(RECOGNIZER, CLIP, 5, whitened_components=16)
 FINE = replace(CLIP, patch_size=8)  # tubelets of 384 values: quicker to whiten

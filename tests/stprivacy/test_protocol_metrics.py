@@ -5,9 +5,9 @@ import torch
 from sklearn import metrics as sklearn_metrics
 from torch import Tensor
 
-from stprivacy.bootstrap import resample_weights
-from stprivacy.metrics import MetricError, action_scores, group_scores, privacy_scores
-from tests.metrics_fixtures import NAMES, point, random_case
+from stprivacy.metrics.bootstrap import resample_weights
+from stprivacy.metrics.scores import MetricError, action_scores, group_scores, privacy_scores
+from tests.support.metrics_fixtures import NAMES, point, random_case
 
 # Columns: AP 5/6; shown by no video; AP 1; shown by every video.
 FOUR_VIDEOS = torch.tensor([[0.9, 0.9, 0.1, 0.4], [0.8, 0.2, 0.2, 0.4], [0.4, 0.3, 0.9, 0.4], [0.1, 0.6, 0.3, 0.4]])

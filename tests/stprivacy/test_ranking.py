@@ -5,8 +5,8 @@ import torch
 from sklearn import metrics as sklearn_metrics
 from torch import Tensor
 
-from stprivacy.bootstrap import resample_weights
-from stprivacy.ranking import Measures, measures, rank
+from stprivacy.metrics.bootstrap import resample_weights
+from stprivacy.metrics.ranking import Measures, measures, rank
 
 
 def measured(probabilities: Tensor, truth: Tensor, weights: Tensor, threshold: float = 0.5) -> Measures:

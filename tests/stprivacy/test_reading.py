@@ -7,12 +7,12 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from bad_corpus import write_video
-from media_fixtures import Source, brightness, write_source, write_source_with_sound
 
-from stprivacy.decoding import VideoError, VideoLimits
-from stprivacy.timed_video import TimedVideo
-from stprivacy.video import VideoFrames, read_video
+from stprivacy.video.decoding import VideoError, VideoLimits
+from stprivacy.video.sampled import VideoFrames, read_video
+from stprivacy.video.timed import TimedVideo
+from tests.support.bad_corpus import write_video
+from tests.support.media_fixtures import Source, brightness, write_source, write_source_with_sound
 
 HOUR = 25 * 3600  # in frames
 CODECS = {"a.ts": "libx264", "a.mpg": "mpeg2video", "a.mkv": "libx264", "a.mp4": "libx264", "a.webm": "libvpx-vp9"}

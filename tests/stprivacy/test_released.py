@@ -1,21 +1,20 @@
 """What a recipient holds: frames through H.264 and back."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
 from stprivacy.anonymizers import Identity, STPrivacy
+from stprivacy.anonymizers.as_released import AsReleased, h264_round_trip, release, value_range
 from stprivacy.config import ModelConfig
-from stprivacy.released import AsReleased, h264_round_trip, release, value_range
 from stprivacy.tubelets import expand_keep
-from stprivacy.video import read_video
+from stprivacy.video.sampled import read_video
 from stprivacy.views import normalize
-from tests.tiny import CLIP, MODEL
+from tests.support.places import CLIPS
+from tests.support.tiny import CLIP, MODEL
 
-NATURAL = Path(__file__).resolve().parents[2].parent / "shared" / "reference" / "clips" / "mmaction2_demo.mp4"
+NATURAL = CLIPS / "mmaction2_demo.mp4"
 
 
 def psnr(frames: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:

@@ -8,7 +8,7 @@ from torch import nn
 
 from stprivacy.anonymizers import LEARNED, FrameAnonymizer, ITNet, UNet
 from stprivacy.config import ClipConfig, ModelConfig
-from tests.tiny import MODEL
+from tests.support.tiny import MODEL
 
 RIVALS: list[type[ITNet] | type[UNet]] = [ITNet, UNet]
 SMALL = replace(MODEL, vita_width=0.125, spact_width=0.125)

@@ -23,8 +23,8 @@ from stprivacy.phases.objectives.protocol import PrivacyObjective
 from stprivacy.phases.objectives.spact import FrameProjector, SelfSupervisedObjective, SPActConfig
 from stprivacy.phases.objectives.vita import FrameEnsembleObjective, VITAConfig
 from stprivacy.phases.reconstruct import ReconstructionPhase
-from tests.shard_fixtures import write_tiny_dataset
-from tests.tiny import CLIP, MODEL, RECOGNIZER
+from tests.support.shard_fixtures import write_tiny_dataset
+from tests.support.tiny import CLIP, MODEL, RECOGNIZER
 
 SMALL = replace(MODEL, vita_width=0.0625, spact_width=0.0625)
 STEPS = 60

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from stprivacy.metrics import MetricError
-from stprivacy.phases.predictions import Predictions, Scoring
-from stprivacy.phases.selection import choose_attackers
+from stprivacy.metrics.scores import MetricError
+from stprivacy.phases.evaluation.predictions import Predictions, Scoring
+from stprivacy.phases.evaluation.selection import choose_attackers
 
 NAMES = ("face", "gender")
 LABELS = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0], [0.0, 1.0]])

@@ -24,8 +24,8 @@ from stprivacy.phases.local import LocalContext
 from stprivacy.phases.loop import Phase, PhaseLoop, Training
 from stprivacy.phases.objectives.heads import Head
 from stprivacy.phases.objectives.label import LabelObjective
-from tests.shard_fixtures import write_tiny_dataset
-from tests.tiny import CLIP, MODEL, RECOGNIZER
+from tests.support.shard_fixtures import write_tiny_dataset
+from tests.support.tiny import CLIP, MODEL, RECOGNIZER
 
 # One batch an epoch: a report for each of ten steps.
 TEN_STEPS = PhaseConfig(epochs=10, batch_size=12, checkpoint_every_steps=100, optim=OptimConfig(learning_rate=0.02))

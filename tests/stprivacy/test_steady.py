@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny import MODEL
 from torch import Tensor
 
+from stprivacy.deploy.steady_masks import AnonymizedClip, Clip, ClipMasks, Masks, SteadyMasks
 from stprivacy.models.anonymizer import STPrivacy
 from stprivacy.models.sparsifier import stage_count
-from stprivacy.steady import AnonymizedClip, Clip, ClipMasks, Masks, SteadyMasks
+from tests.support.tiny import MODEL
 
 # Three stages, four slots a clip, 16 tubelets a slot.
 CONFIG = replace(

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bad_corpus import write_bad_corpus, write_untimed, write_video
-from media_fixtures import Source, brightness, told, write_source
 
-from stprivacy.decoding import VideoError, VideoLimits
-from stprivacy.timed_video import TimedFrame, TimedVideo
+from stprivacy.video.decoding import VideoError, VideoLimits
+from stprivacy.video.timed import TimedFrame, TimedVideo
+from tests.support.bad_corpus import write_bad_corpus, write_untimed, write_video
+from tests.support.media_fixtures import Source, brightness, told, write_source
 
 UNLIMITED = VideoLimits(max_seconds=math.inf)
 ODD_TIMES = (0, 3, 4, 9, 10, 11, 27, 28, 30, 41)

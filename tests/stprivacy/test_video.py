@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bad_corpus import claim_size, write_bad_corpus, write_video
 
-from stprivacy.decoding import VideoError, VideoLimits
-from stprivacy.video import VideoFrames, read_video
+from stprivacy.video.decoding import VideoError, VideoLimits
+from stprivacy.video.sampled import VideoFrames, read_video
+from tests.support.bad_corpus import claim_size, write_bad_corpus, write_video
+from tests.support.places import CLIPS
 
-CLIPS = Path(__file__).resolve().parents[3] / "shared" / "reference" / "clips"
 needs_clips = pytest.mark.skipif(not CLIPS.is_dir(), reason=f"the real clips are not at {CLIPS}")
 
 

@@ -1,0 +1,1 @@
+"""The comparison of anonymizers: its runs and its tables; the demo is a small one."""

@@ -1,0 +1,201 @@
+"""The tables of a comparison: means over seeds with intervals and floors, as Markdown, LaTeX, CSV and JSON."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any, Literal, get_args
+
+import pandas as pd
+
+from pipelines.compare.spreadsheet import csv_text
+from stprivacy.metrics.pareto import TradeOff, trade_off_hypervolume
+from stprivacy.run_files import DAMAGED, RESULT, read_result
+
+Result = Mapping[str, Any]
+PointEnd = Literal["score", "worst", "best"]
+# header, key, factor of decimals, key of its floor
+SCORES = (
+    ("top-1 %", "action_top1", 1, "floor_action_top1"),
+    ("cMAP %", "privacy_cmap", 1, "floor_privacy_cmap"),
+    ("F1", "privacy_f1", 3, "floor_privacy_f1"),
+    ("AUC", "privacy_auc", 3, 0.5),
+    ("balanced accuracy", "privacy_balanced_accuracy", 3, 0.5),
+)
+NOTES = (
+    "Mean over seeds, ± standard deviation over seeds, [95 % bootstrap interval over test videos, mean of its ends].",
+    "Privacy scores are those of the attackers that were strongest on validation videos, attribute by attribute; "
+    "lower is better, down to the floor, which is what knowing nothing scores.",
+    "Hypervolume: the share of the ground between (floor top-1, raw's cMAP) and (raw's top-1, floor cMAP) that a row's "
+    "points, at all its deployed keep ratios, beat; higher is better. Raw itself covers none. Its interval is that of "
+    "points which all lie at the worst ends of their two intervals, and at the best: wider than 95 %.",
+)
+
+
+def needed_keys() -> Iterator[str]:
+    """The keys of a result that tables and charts read as numbers."""
+    for _, key, _, floor in SCORES:
+        yield from (key, f"{key}_low", f"{key}_high", *([floor] if isinstance(floor, str) else []))
+    yield from ("seed", "deploy_keep_ratio")
+
+
+def read_scores(folder: Path) -> dict[str, Any]:
+    """The result of a finished evaluation that tables show. Raises: ValueError: it is damaged."""
+    result = read_result(folder)
+    for key in needed_keys():
+        if not isinstance(result.get(key), (int, float)):
+            raise ValueError(f"{folder / RESULT} is damaged (it has no number {key}): {DAMAGED}")
+    for key in ("protocol", "label", "attacker"):
+        if key not in result:
+            raise ValueError(f"{folder / RESULT} is damaged (it has no {key}): {DAMAGED}")
+    return result
+
+
+def write_tables(out: Path, results: Sequence[Result]) -> list[Path]:
+    """Write result.json (all cells) and table.md, table.tex, table.csv into `out`; gives back the files."""
+    files = {name: out / name for name in ("result.json", "table.md", "table.tex", "table.csv")}
+    table = numbers(results)
+    files["result.json"].write_text(json.dumps({"cells": list(results)}, indent=1))
+    files["table.csv"].write_text(csv_text(table), encoding="utf-8")
+    shown = {protocol: readable(part) for protocol, part in table.groupby("protocol", sort=False)}
+    attacks = {protocol: by_attacker(part) for protocol, part in _by_protocol(results).items()}
+    parts: list[str] = []
+    for protocol in shown:
+        parts += [f"## {protocol} actions", _markdown(shown[protocol])]
+        parts += ["cMAP % of each attacker:", _markdown(attacks[protocol])]
+    files["table.md"].write_text("\n\n".join([*parts, "\n".join(f"- {note}" for note in NOTES)]) + "\n")
+    files["table.tex"].write_text(
+        "\n\n".join(
+            frame.to_latex(index=False, escape=True, caption=f"{protocol} actions")
+            for protocol in shown
+            for frame in (shown[protocol], attacks[protocol])
+        )
+    )
+    return list(files.values())
+
+
+def numbers(results: Sequence[Result]) -> pd.DataFrame:
+    """One line for each protocol, row and deployed keep ratio: means, deviations, ends of intervals, hypervolume.
+
+    A hypervolume is NaN where there is nothing to compare a row with.
+    """
+    lines = []
+    for protocol, cells in _by_protocol(results).items():
+        volumes, worst, best = (_known_hypervolumes(cells, end) for end in get_args(PointEnd))
+        for (label, ratio), group in _grouped(cells).items():
+            of_seeds = volumes.get(label, [])
+            line: dict[str, Any] = {
+                "protocol": protocol, "anonymizer": label, "keep_ratio": ratio, "seeds": len(group),
+                "hypervolume": _mean(of_seeds), "hypervolume_sd": _sd(of_seeds),
+                "hypervolume_low": _mean(worst.get(label, [])), "hypervolume_high": _mean(best.get(label, [])),
+                "attacker": "; ".join(dict.fromkeys(str(cell["attacker"]) for cell in group)),
+            }  # fmt: skip
+            for _, key, _, floor in SCORES:
+                line |= {name: mean(float(cell[name]) for cell in group) for name in (key, f"{key}_low", f"{key}_high")}
+                line[f"{key}_sd"] = _sd([float(cell[key]) for cell in group])
+                line[f"{key}_floor"] = floor if isinstance(floor, float) else mean(float(cell[floor]) for cell in group)
+            lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def hypervolumes(cells: Sequence[Result], end: PointEnd = "score") -> dict[str, list[float]]:
+    """Hypervolume of each row, seed by seed, against the raw point of that seed.
+
+    With `end` worst or best, of points that lie at these ends of their intervals; the raw point stays where it is.
+    Seeds and rows without such a point are left out. Raises: ValueError: raw is not above the floors.
+    """
+    volumes: dict[str, list[float]] = {}
+    for raw in sorted((cell for cell in cells if cell["label"] == "raw"), key=lambda cell: cell["seed"]):
+        of_seed = [cell for cell in cells if cell["seed"] == raw["seed"]]
+        for label in dict.fromkeys(cell["label"] for cell in of_seed):
+            points = [_point(cell, "score" if label == "raw" else end) for cell in of_seed if cell["label"] == label]
+            volume = trade_off_hypervolume(
+                points, _point(raw), raw["floor_privacy_cmap"], floor_top1=raw["floor_action_top1"]
+            )
+            volumes.setdefault(label, []).append(volume)
+    return volumes
+
+
+def hypervolume_intervals(cells: Sequence[Result]) -> dict[str, tuple[float, float]]:
+    """Lower and upper end of each row's hypervolume, mean over seeds: see `NOTES`."""
+    worst, best = hypervolumes(cells, "worst"), hypervolumes(cells, "best")
+    return {label: (mean(worst[label]), mean(best[label])) for label in worst}
+
+
+def _known_hypervolumes(cells: Sequence[Result], end: PointEnd) -> dict[str, list[float]]:
+    """The same; none where raw is not above the floors, so that the other scores still have their table."""
+    try:
+        return hypervolumes(cells, end)
+    except ValueError:
+        return {}
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """The lines of one protocol as text, with a line of floors at the end."""
+    lines = [
+        {"anonymizer": line["anonymizer"], "keep ratio": f"{line['keep_ratio']:g}"}
+        | {header: _text(line, key, digits) for header, key, digits, _ in SCORES}
+        | {"hypervolume": _text(line, "hypervolume", 3)}
+        for line in table.to_dict("records")
+    ]
+    first = table.iloc[0]
+    floors = {header: f"{first[f'{key}_floor']:.{digits}f}" for header, key, digits, _ in SCORES}
+    return pd.DataFrame([*lines, {"anonymizer": "floor", "keep ratio": "", **floors, "hypervolume": ""}])
+
+
+def by_attacker(cells: Sequence[Result]) -> pd.DataFrame:
+    """The cMAP (%) of every attacker on every row, mean over seeds. Which of them count, validation videos decide."""
+    prefix = "privacy_cmap_"
+    names = [
+        key.removeprefix(prefix) for key in cells[0] if key.startswith(prefix) and not key.endswith(("_low", "_high"))
+    ]
+    return pd.DataFrame(
+        {"anonymizer": label, "keep ratio": f"{ratio:g}"}
+        | {name: f"{mean(float(cell[prefix + name]) for cell in group):.1f}" for name in names}
+        for (label, ratio), group in _grouped(cells).items()
+    )
+
+
+def _by_protocol(results: Sequence[Result]) -> dict[str, list[Result]]:
+    return {
+        protocol: [cell for cell in results if cell["protocol"] == protocol]
+        for protocol in dict.fromkeys(cell["protocol"] for cell in results)
+    }
+
+
+def _grouped(cells: Sequence[Result]) -> dict[tuple[str, float], list[Result]]:
+    """The seeds of each row at each deployed keep ratio."""
+    groups: dict[tuple[str, float], list[Result]] = {}
+    for cell in cells:
+        groups.setdefault((cell["label"], cell["deploy_keep_ratio"]), []).append(cell)
+    return groups
+
+
+def _point(cell: Result, end: PointEnd = "score") -> TradeOff:
+    top1, cmap = {"score": ("", ""), "worst": ("_low", "_high"), "best": ("_high", "_low")}[end]
+    return TradeOff(float(cell[f"action_top1{top1}"]), float(cell[f"privacy_cmap{cmap}"]))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return mean(values) if values else math.nan
+
+
+def _sd(values: Sequence[float]) -> float:
+    return stdev(values) if len(values) > 1 else 0.0
+
+
+def _text(line: Mapping[str, Any], key: str, digits: int) -> str:
+    if math.isnan(line[key]):
+        return "-"
+    low, high = (f"{line[f'{key}_{end}']:.{digits}f}" for end in ("low", "high"))
+    return f"{_spread(line[key], line[f'{key}_sd'], digits)} [{low}, {high}]"
+
+
+def _spread(value: float, deviation: float, digits: int) -> str:
+    return f"{value:.{digits}f}" + (f" ± {deviation:.{digits}f}" if deviation else "")
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    lines = [list(table.columns), ["---"] + ["---:"] * (len(table.columns) - 1), *table.values.tolist()]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)

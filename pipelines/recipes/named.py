@@ -1,0 +1,155 @@
+"""Full configurations by name. Variations are `dataclasses.replace`, or options of the jobs."""
+
+import inspect
+import textwrap
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from pipelines.recipes.ablations import ABLATIONS, DEPARTURES
+from pipelines.recipes.paper_tables import TABLE_ROWS
+from pipelines.recipes.recipe import Recipe
+from pipelines.runs.config import PROTOCOLS, RunConfig
+from stprivacy.anonymizers import PURPOSES
+from stprivacy.attackers import ATTACKERS
+from stprivacy.config import (
+    AugmentConfig,
+    ClipConfig,
+    LossConfig,
+    ModelConfig,
+    OptimConfig,
+    PhaseConfig,
+    RecognizerConfig,
+    TestViewsConfig,
+)
+from stprivacy.phases.objectives.heads import PRIVACY_HEADS
+from stprivacy.phases.objectives.vita import VITAConfig
+
+
+def demo() -> Recipe:
+    """A model that two CPU cores train in minutes, for `make demo` and small data of your own.
+
+    Command: python jobs/demo.py. Not the paper's, and named options all: bounded mask gradient, tubelet MLP stem,
+    weight 10 on L_Spars, masked reconstruction in phase 1, normalised output, higher rates, no flip (walking left
+    and right are classes), and in phase 2 a fiftieth of the recognizers' rate for STPrivacy: at their own rate its
+    output forgets, within two epochs, the motion of actions that it was not trained on. The networks of the rivals
+    VITA and SPAct have a quarter and an eighth of their papers' widths, and VITA restarts each adversary once. Expected
+    on vp-synth, on two cores: about ten minutes; scores in the README.
+    """
+    base = RunConfig(
+        phase="init",
+        recipe="demo",
+        model=_demo_model(),
+        recognizer=RecognizerConfig(
+            embed_dim=64, num_heads=4, depth=3, stem="tubelet_mlp", mask_gradient="bounded", drop_path=0.0
+        ),
+        losses=LossConfig(lambda_sparsification=10.0, lambda_reconstruction=1.0),
+        vita=VITAConfig(restart_steps=30),
+        augment=AugmentConfig(crop_scale=(0.7, 1.0), crop_aspect=(0.85, 1 / 0.85), flip_probability=0.0),
+        views=TestViewsConfig(clips=2, crops=1),
+    )
+    optim = OptimConfig(learning_rate=32e-3, warmup_epochs=0.5)
+    train = PhaseConfig(batch_size=32, checkpoint_every_steps=150, optim=optim)
+    return Recipe(
+        init=replace(base, train=replace(train, epochs=7)),
+        adversarial=replace(base, phase="adversarial", train=replace(train, epochs=2, anonymizer_rate_scale=0.02)),
+        evaluate=replace(base, phase="evaluate", train=replace(train, epochs=7)),
+        stride=3,
+        short_side_px=72,
+        init_epochs={"vita": 3, "spact": 3},
+        rate_scales={"defended": 0.5},
+    )
+
+
+def _demo_model() -> ModelConfig:
+    return ModelConfig(
+        clip=ClipConfig(frames=8, height_px=64, width_px=64),
+        embed_dim=64,
+        num_heads=4,
+        stage_depths=(1, 1, 1),
+        anonymizer_depth=2,
+        stem="tubelet_mlp",
+        mask_gradient="bounded",
+        normalize_output=True,
+        vita_width=0.25,
+        spact_width=0.125,
+        drop_path=0.0,
+    )
+
+
+def paper() -> Recipe:
+    """The paper's model and schedule: ViT-S from ImageNet weights, 16 x 112 x 112, 80 + 40 + 80 epochs (Section 4.3).
+
+    Command: python jobs/init.py --recipe paper --use-gpu. For GPUs: a step takes seconds on two CPU cores.
+
+    All networks start from timm's deit_small_patch16_224, which needs network: elsewhere give a .safetensors file
+    (with its pixel scale, unless it is ImageNet's as DeiT's is) or '' to start from scratch, as --model.pretrained
+    (jobs/init.py) and --recognizer.pretrained (jobs/adv.py, jobs/evaluate.py). Which weights the paper took, and how it
+    tuned them, is unpublished. In phase 1 this follows DynamicViT's practice: backbone at a hundredth of the
+    predictors' rate, frozen for five epochs.
+    """
+    base = RunConfig(
+        phase="init",
+        recipe="paper",
+        model=ModelConfig(pretrained="deit_small_patch16_224", pretrained_pixels="imagenet"),
+        recognizer=RecognizerConfig(pretrained="deit_small_patch16_224", pretrained_pixels="imagenet"),
+        train=PhaseConfig(amp=True),
+        prefetch_batches=2,
+    )
+    tuned = OptimConfig(backbone_rate_scale=0.01, backbone_freeze_epochs=5)
+    return Recipe(
+        init=replace(base, train=replace(base.train, optim=tuned)),
+        adversarial=replace(base, phase="adversarial", train=replace(base.train, epochs=40)),
+        evaluate=replace(base, phase="evaluate"),
+        stride=2,
+        short_side_px=128,
+    )
+
+
+def _varied(base: str, change: Callable[[Recipe], Recipe], name: str) -> Recipe:
+    """A changed recipe, whose runs carry its name: a later phase finds it by that of the run it starts from."""
+    recipe = change(_BASES[base]())
+    init, adversarial, evaluate = (
+        replace(run, recipe=name) for run in (recipe.init, recipe.adversarial, recipe.evaluate)
+    )
+    return replace(recipe, init=init, adversarial=adversarial, evaluate=evaluate)
+
+
+_BASES: dict[str, Callable[[], Recipe]] = {"demo": demo, "paper": paper}
+_CHANGES = {**ABLATIONS, **DEPARTURES}
+RECIPES: dict[str, Callable[[], Recipe]] = {
+    **_BASES,
+    **{
+        f"{base}-{name}": partial(_varied, base, ablation, f"{base}-{name}")
+        for base in _BASES
+        for name, ablation in _CHANGES.items()
+    },
+    **{name: partial(_varied, "paper", row, name) for name, row in TABLE_ROWS.items()},
+}
+
+
+def describe_recipes() -> str:
+    """Name and purpose of every recipe, one below the other, and what an evaluation can be given."""
+    entries = [_entry(name, recipe) for name, recipe in _BASES.items()]
+    entries += [_entry(", ".join(f"{base}-{name}" for base in _BASES), change) for name, change in _CHANGES.items()]
+    rows = [_entry(name, row) for name, row in TABLE_ROWS.items()]
+    protocols = [f"{name}\n    {purpose}" for name, purpose in PROTOCOLS.items()]
+    evaluation = [
+        "\nProtocols of jobs/evaluate.py:\n",
+        *protocols,
+        "\nAnonymizers of jobs/evaluate.py:\n",
+        *(f"{name}\n    {purpose}" for name, purpose in PURPOSES.items()),
+        "\nAttackers of jobs/evaluate.py:\n",
+        *(f"{name}\n    {inspect.getdoc(make)}" for name, make in ATTACKERS.items()),
+        "\nPrivacy heads of jobs/adv.py (--privacy-heads):\n",
+        *(f"{name}\n    {purpose}" for name, purpose in PRIVACY_HEADS.items()),
+    ]
+    return "\n".join([*entries, f"\n{_NOT_RUN}\n", *rows, *evaluation])
+
+
+def _entry(names: str, function: Callable[..., Recipe]) -> str:
+    purpose = inspect.getdoc(function.func if isinstance(function, partial) else function)
+    return f"{names}\n{textwrap.indent(purpose or '', '    ')}"
+
+
+_NOT_RUN = "Rows of the paper's tables, for jobs/paper.py, with the paper's values. None was run on the real data here."

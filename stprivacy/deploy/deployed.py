@@ -1,0 +1,110 @@
+"""A trained network at work: frames in, anonymised frames out, of videos of any length and size."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from stprivacy.anonymizers.as_released import value_range
+from stprivacy.config import ModelConfig, check_keep_ratio
+from stprivacy.deploy.load import load_trained
+from stprivacy.deploy.steady_masks import AnonymizedClip, Clip, ClipMasks, Masks, SteadyMasks
+from stprivacy.models.anonymizer import STPrivacy
+from stprivacy.storage import location
+from stprivacy.tubelets import expand_keep
+from stprivacy.views import denormalize, normalize, resize
+
+MaskName = Literal["steady", "clip"]
+_BATCH_CLIPS = 8
+
+
+@dataclass(frozen=True)
+class Released:
+    """What may be handed out: frames [t h w 3] uint8, abandoned tubelets black, and the keep mask [l n] of its slots.
+
+    Each slot is `tubelet_frames` frames long; the last one may have fewer.
+    """
+
+    frames: Tensor
+    keep: Tensor
+
+
+class Deployed:
+    """A network at a keep ratio, which need not be the trained one (the knob of Section 4.6).
+
+    A video is cut into abutting clips. `mask` is how the tubelets to keep are chosen: "steady" by scores that are
+    averaged over time, so that clips leave no seams; "clip" as the network was trained, each clip by itself.
+    """
+
+    def __init__(self, model: STPrivacy, keep_ratio: float | None = None, mask: MaskName = "steady") -> None:
+        """Raises: ValueError: a keep ratio outside (0, 1], an unknown mask, or one that the network cannot have."""
+        if mask not in get_args(MaskName):
+            raise ValueError(f"mask must be one of {', '.join(get_args(MaskName))}, got {mask!r}")
+        self.model = model.eval()
+        self.keep_ratio = check_keep_ratio(model.config.keep_ratio if keep_ratio is None else keep_ratio)
+        self.mask: MaskName = mask
+        self.clip = model.config.clip
+        self.masks()  # raises
+
+    def masks(self) -> Masks:
+        """A fresh way to decide what is kept, for any number of videos at a time."""
+        return (SteadyMasks if self.mask == "steady" else ClipMasks)(self.model, self.keep_ratio)
+
+    def __call__(self, frames: Tensor) -> Released:
+        """Anonymise one video: frames [t h w 3] uint8 RGB, already sampled as for training, of any size.
+
+        The whole field of view becomes the network's height and width. Raises: ValueError: other shapes or types.
+        """
+        if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != torch.uint8 or not len(frames):
+            raise ValueError(
+                f"a video is frames [t h w 3] of uint8, at least one; got {list(frames.shape)} of {frames.dtype}"
+            )
+        masks = self.masks()
+        clips = list(self._clips(frames))
+        done: list[AnonymizedClip] = []
+        for first in range(0, len(clips), _BATCH_CLIPS):
+            done += masks.push(clips[first : first + _BATCH_CLIPS])
+        pixels = torch.cat([self.pixels(clip) for clip in done])[: len(frames)]
+        return Released(pixels, torch.cat([clip.keep for clip in done])[: self.slots(len(frames))])
+
+    def slots(self, frames: int) -> int:
+        """Slots of so many frames."""
+        return -(-frames // self.clip.tubelet_frames)
+
+    def prepare(self, frames: Tensor) -> Tensor:
+        """1 to `clip.frames` frames [t h w 3] uint8 as a clip [3 t h w] on the network's device, the last repeated."""
+        small = resize(frames, self.clip.height_px, self.clip.width_px)
+        missing = self.clip.frames - len(small)
+        whole = torch.cat([small, small[-1:].expand(missing, -1, -1, -1)])
+        return normalize(whole).to(next(self.model.parameters()).device)
+
+    def pixels(self, clip: AnonymizedClip) -> Tensor:
+        """The frames [t h w 3] uint8 of a clip, on the CPU, as a release writes them: abandoned ones black."""
+        return written_pixels(clip, self.model.config)
+
+    def _clips(self, frames: Tensor) -> Iterator[Clip]:
+        ends = [*range(0, len(frames), self.clip.frames), len(frames)]
+        for first, end in pairwise(ends):
+            yield Clip("", self.prepare(frames[first:end]), end == len(frames))
+
+
+def written_pixels(clip: AnonymizedClip, config: ModelConfig) -> Tensor:
+    """Model values of a clip as frames [t h w 3] uint8 on the CPU, abandoned tubelets black."""
+    kept = expand_keep(clip.keep[None], config.clip.grid, config.clip.tubelet_frames, config.clip.patch_size)
+    shown = (clip.pixels.float() / value_range(config)).where(kept[0] > 0.5, -1.0)
+    return denormalize(shown).cpu()
+
+
+def load_deployed(
+    run: str, keep_ratio: float | None = None, mask: MaskName = "steady", allow_older_weights: bool = False
+) -> Deployed:
+    """The network of the finished init or adversarial run in the folder (or URI) `run`, on the CPU.
+
+    A run whose final weights are damaged is refused, unless `allow_older_weights`.
+
+    Raises: ValueError: see stprivacy.deploy.load.load_trained and Deployed.
+    """
+    return Deployed(load_trained(location(run), allow_older_weights).model, keep_ratio, mask)

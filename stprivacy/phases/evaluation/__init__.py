@@ -1,0 +1,1 @@
+"""What an evaluation measures: predictions over views, and which tubelets were kept."""

@@ -1,0 +1,1 @@
+"""Reading video files: frames in order, upright, resized and timed."""
