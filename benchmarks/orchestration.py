@@ -29,7 +29,7 @@ from pipelines.recipes.named import RECIPES
 from pipelines.recipes.recipe import Recipe
 from pipelines.runs.claims import claim
 from pipelines.runs.folder import CHECKPOINTS, CONFIG, RESULT, RunRequest, read_json, write_json
-from pipelines.train.context import RayTrainContext, settle
+from pipelines.train.context import RayTrainContext, configure_process
 from pipelines.train.execute import Result, execute
 from pipelines.train.launch import launch
 from stprivacy.checkpoint import CheckpointStore, load_latest, weights_digest
@@ -51,7 +51,7 @@ def torchrun_worker(folders: Sequence[Path]) -> None:
     """One process that torchrun has started: what `pipelines.train.worker` does, without Ray."""
     dist.init_process_group("gloo")
     rank, device = dist.get_rank(), torch.device("cpu")
-    settle(device, threads=1)
+    configure_process(device, threads=1)
     for folder in folders:
         context = RayTrainContext(folder, LAUNCH, rank, dist.get_world_size(), device)
         store = CheckpointStore(folder / CHECKPOINTS, 2, rank, context.tell)

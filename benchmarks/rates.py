@@ -13,7 +13,6 @@ from typing import Any
 import tyro
 
 from benchmarks.machine import machine_line
-from pipelines.cli.phases import LaunchOptions, launch_runs
 from pipelines.compare import demo
 from pipelines.compare.matrix import Comparison
 from pipelines.compare.tables import hypervolumes
@@ -23,6 +22,7 @@ from pipelines.recipes.named import RECIPES
 from pipelines.recipes.recipe import Recipe
 from pipelines.runs.config import make_request
 from pipelines.runs.folder import RunRequest
+from pipelines.train.options import LaunchOptions, launch_runs
 from stprivacy.anonymizers import LearnedName
 
 ATTACKERS = ("standard", "whitened", "pooled", "mask", "frame-mean")

@@ -5,9 +5,9 @@ from pipelines.cli import run
 
 def main() -> None:
     """Run the row."""
-    from pipelines.cli.paper import row_command
+    from pipelines.cli.paper import paper_command
 
-    row_command()
+    paper_command()
 
 
 if __name__ == "__main__":

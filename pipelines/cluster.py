@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipelines.redaction import redacted
-from pipelines.text import printable
+from pipelines.text import printable, redacted
 from stprivacy.storage import is_utf8
 
 ROOT = Path(__file__).resolve().parents[1]

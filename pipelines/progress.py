@@ -12,20 +12,10 @@ from rich.progress import Progress as RichProgress
 from rich.progress import Task as RichTask
 from rich.text import Text
 
-from pipelines.redaction import redacted
+from pipelines.text import duration, redacted
 
 PLAIN_LINE_SECONDS = 10.0
 RATE_WINDOW_SECONDS = 60.0
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words that fit a line: `42 s`, `3 min 20 s`, `2 h 05 min`."""
-    whole = max(round(seconds), 0)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
 class Task:

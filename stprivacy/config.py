@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 Stem = Literal["conv3d", "tubelet_mlp"]
 MaskGradient = Literal["exact", "bounded"]
 Select = Literal["slot", "global"]
-PrivacyObjective = Literal["linear", "bounded"]
+PrivacyLossForm = Literal["linear", "bounded"]
 Inflation = Literal["averaging", "central"]
 PixelScale = Literal["half", "imagenet"]
 
@@ -233,7 +233,7 @@ class LossConfig:
 
     lambda_action: float = 0.5
     lambda_privacy: float = 0.5
-    privacy_objective: PrivacyObjective = "linear"
+    privacy_objective: PrivacyLossForm = "linear"
     lambda_sparsification: float = 1.0
     lambda_reconstruction: float = 0.0
 
@@ -241,7 +241,7 @@ class LossConfig:
         for name in ("lambda_action", "lambda_privacy", "lambda_sparsification", "lambda_reconstruction"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        _one_of(self, privacy_objective=PrivacyObjective)
+        _one_of(self, privacy_objective=PrivacyLossForm)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stprivacy.config import LossConfig, PrivacyObjective
+from stprivacy.config import LossConfig, PrivacyLossForm
 
 
 def sparsification_loss(stage_keeps: Sequence[Tensor], keep_ratio: float) -> Tensor:
@@ -32,7 +32,7 @@ def action_loss(logits: Tensor, action: Tensor) -> Tensor:
     return F.cross_entropy(logits.float(), action)
 
 
-def privacy_loss(logits: Tensor, privacy: Tensor, objective: PrivacyObjective = "linear") -> Tensor:
+def privacy_loss(logits: Tensor, privacy: Tensor, objective: PrivacyLossForm = "linear") -> Tensor:
     """Multi-label binary cross-entropy of logits against labels in {0, 1}, both [b p] or [b t p] (L_Privacy).
 
     The anonymizer maximises it. "linear" is the paper's and unbounded; "bounded" caps each term at log 2, the loss of

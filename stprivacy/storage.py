@@ -65,14 +65,14 @@ def is_remote(path: Path) -> bool:
     return isinstance(path, UPath)
 
 
-def whole_location(path: Path) -> Path:
+def absolute_location(path: Path) -> Path:
     """The path by which every process finds the same place: absolute, or a URI as it is."""
     return path if is_remote(path) else path.resolve()
 
 
 def checked_location(path: Path) -> Path:
     """The same, of a URI whose bucket has answered. Raises: StorageError: it does not exist or cannot be used."""
-    path = whole_location(path)
+    path = absolute_location(path)
     if is_remote(path):
         store: Any = path
         bucket = store.path.partition("/")[0]

@@ -5,7 +5,6 @@ Importing this takes no time, so that Ctrl-C while a job's own modules load is m
 
 import contextlib
 import os
-import re
 import select
 import signal
 import sys
@@ -14,14 +13,11 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn, TextIO, cast
 
-from pipelines.redaction import redacted
-from pipelines.text import printable
+from pipelines.text import cause_of, one_line, redacted
 
 FAILED, INTERRUPTED, READER_LEFT, TERMINATED = 1, 130, 141, 143
 # Of Python's own exceptions those that only a mistake in this program raises.
 _MISTAKES = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, SystemError, TypeError)
-_COLOUR = re.compile(r"\x1b\[[\d;]*m")
-_NEXT_TRACEBACK = re.compile(r"\n\s*\n(?:The above exception|During handling)")
 
 
 class Terminated(KeyboardInterrupt):
@@ -80,41 +76,9 @@ def _flushed(main: Callable[[], int | None]) -> int:
     return status
 
 
-def one_line(error: BaseException) -> str:
-    """What an exception says, on one line and without passwords.
-
-    Of an error of the system, the file and the reason; of a failed Ray task, what was raised in it; of an exception
-    that says nothing, its class.
-    """
-    error = _cause(error)
-    if isinstance(error, MemoryError):
-        text = "out of memory: rerun the command with fewer workers or smaller batches to resume"
-    elif isinstance(error, OSError) and error.strerror:
-        names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
-        text = ": ".join(filter(None, (" -> ".join(names), error.strerror)))
-    elif _is_of_ray(error):
-        # Of a remote traceback the last line of its first part: what was raised first.
-        lines = _NEXT_TRACEBACK.split(_COLOUR.sub("", str(error)).strip())[0].splitlines() or [""]
-        text = lines[-1] if any(line.startswith("  File ") for line in lines) else " ".join(lines)
-    else:
-        text = str(error)
-    return redacted(printable(" ".join(text.split())) or type(error).__name__)
-
-
-def _cause(error: BaseException) -> BaseException:
-    """What was raised inside a Ray task, as far as it came back whole; of anything else the exception itself."""
-    cause = getattr(error, "cause", None)
-    return cause if isinstance(cause, BaseException) and not _is_of_ray(cause) and _is_of_ray(error) else error
-
-
-def _is_of_ray(error: BaseException) -> bool:
-    ray = sys.modules.get("ray.exceptions")
-    return ray is not None and isinstance(error, ray.RayError)
-
-
 def _is_expected(error: Exception) -> bool:
     """Whether input, settings or the machine may have caused it; libraries' own exceptions count as such."""
-    cause = _cause(error)
+    cause = cause_of(error)
     return not (isinstance(cause, _MISTAKES) and type(cause).__module__ == "builtins")
 
 

@@ -17,11 +17,11 @@ from pipelines.release.keys import KeyFile
 from pipelines.release.ledger import ReleaseLedger, write_failures
 from pipelines.release.names import PREVIEW_FOLDER, plain_names
 from pipelines.release.private import make_private_folder
-from pipelines.release.settings import Crew, ReleaseSettings
+from pipelines.release.settings import ReleaseSettings, WorkerOptions
 from pipelines.release.work import Outcome
 from pipelines.text import printable, say
 from stprivacy.deploy.load import Trained, load_trained
-from stprivacy.storage import checked_location, is_remote, location, whole_location
+from stprivacy.storage import absolute_location, checked_location, is_remote, location
 
 
 def anonymize_command(
@@ -29,7 +29,7 @@ def anonymize_command(
     input: Location,
     output: Location,
     settings: tyro.conf.OmitArgPrefixes[ReleaseSettings] = ReleaseSettings(),
-    crew: tyro.conf.OmitArgPrefixes[Crew] = Crew(),
+    where: tyro.conf.OmitArgPrefixes[WorkerOptions] = WorkerOptions(),
     allow_older_weights: bool = False,
     preview: bool = False,
     keys: LocalFolder | None = None,
@@ -47,7 +47,7 @@ def anonymize_command(
             masks, and digests of network, training data and video, and SHA-256 and size of the source, by which
             whoever has the original recognises it (see --opaque-names). One process at a time writes to it
         settings: how videos are released
-        crew: what it runs on
+        where: what it runs on
         allow_older_weights: release with those of an earlier step where the run's final checkpoint is damaged
         preview: also write raw, sparsified and anonymized side by side to OUTPUT-preview-contains-raw-frames, readable
             by you alone; not of files that were done before
@@ -63,7 +63,7 @@ def anonymize_command(
     key_file = _key_file(keys, out, settings.opaque_names)
     inputs = _inputs(input, out)
     previews = _previews(out) if preview else None
-    return _release(trained, inputs, out, settings, crew, previews, quiet, key_file)
+    return _release(trained, inputs, out, settings, where, previews, quiet, key_file)
 
 
 def _inputs(given: Path, out: Path) -> Inputs:
@@ -115,17 +115,17 @@ def _release(
     inputs: Inputs,
     out: Path,
     settings: ReleaseSettings,
-    crew: Crew,
+    where: WorkerOptions,
     previews: Path | None,
     quiet: bool,
     key_file: KeyFile | None,
 ) -> ReleaseLedger:
-    if not crew.verbose:
+    if not where.verbose:
         # Ray complains, at every start of a pool of workers, of how Ray Data starts them.
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     with Progress(quiet=quiet) as progress, key_file or nullcontext():
-        orders = key_file.orders(inputs) if key_file else plain_names(inputs, out)
-        task = progress.task("release", total=len(orders), unit="files")
+        items = key_file.release_items(inputs) if key_file else plain_names(inputs, out)
+        task = progress.task("release", total=len(items), unit="files")
 
         def told(done: int, frames: int) -> None:
             task.update(done, f"{frames} source frames")
@@ -134,7 +134,9 @@ def _release(
             if key_file and not outcome.error:
                 key_file.note(outcome.shown, outcome.source)
 
-        ledger = anonymize(trained, orders, out, settings, crew=crew, previews=previews, progress=told, learned=learned)
+        ledger = anonymize(
+            trained, items, out, settings, where=where, previews=previews, progress=told, learned=learned
+        )
     ledger = replace(ledger, passed_over=inputs.passed_over)
     _report(ledger, _beside(out, "-failures.json"))
     return ledger
@@ -155,4 +157,4 @@ def _trained_stride(trained: Trained) -> int:
 
 def _beside(folder: Path, ending: str) -> Path:
     """A file or folder beside `folder`, its name lengthened; not inside, where it would be handed out."""
-    return whole_location(folder).with_name(f"{folder.name}{ending}")
+    return absolute_location(folder).with_name(f"{folder.name}{ending}")

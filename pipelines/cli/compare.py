@@ -9,11 +9,12 @@ import tyro
 from rich.console import Console
 from rich.markdown import Markdown
 
-from pipelines.cli.phases import LaunchOptions, ingested_folder, launch_runs
+from pipelines.cli.phases import ingested_folder
 from pipelines.compare.matrix import QUICK_ATTACKERS, ROWS, Comparison, cells_of
 from pipelines.compare.tables import read_scores, write_tables
 from pipelines.locations import Location
 from pipelines.runs.folder import RunRequest
+from pipelines.train.options import LaunchOptions, launch_runs
 from stprivacy.attackers import ATTACKERS
 from stprivacy.storage import checked_location, location, named_location
 

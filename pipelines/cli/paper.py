@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from pipelines.cli.phases import LaunchOptions, ingested_folder, launch_runs, print_result, whole_path
+from pipelines.cli.phases import absolute_path, ingested_folder, print_result
 from pipelines.data.index import read_description
 from pipelines.locations import Location
 from pipelines.recipes.named import RECIPES, describe_recipes
@@ -16,13 +16,14 @@ from pipelines.recipes.recipe import Recipe
 from pipelines.runs.config import RunConfig, make_request
 from pipelines.runs.folder import RunRequest
 from pipelines.runs.protocols import check_data
+from pipelines.train.options import LaunchOptions, launch_runs
 from stprivacy.anonymizers import LEARNED
 from stprivacy.config import PhaseConfig, PixelScale
 from stprivacy.storage import location, named_location
 
 
 @dataclass(frozen=True)
-class RowOptions:
+class PaperOptions:
     """What a row leaves open; the rest is the paper's."""
 
     batch_size: int = 64  # clips in a step, over all workers
@@ -43,11 +44,11 @@ class RowOptions:
         if model.pretrained:  # rivals' networks start from nothing
             model = replace(model, pretrained=self.pretrained, pretrained_pixels=self.pretrained_pixels)
         recognizer = replace(recognizer, pretrained=self.pretrained, pretrained_pixels=self.pretrained_pixels)
-        run = replace(run, train=train, model=whole_path(model), recognizer=whole_path(recognizer))
+        run = replace(run, train=train, model=absolute_path(model), recognizer=absolute_path(recognizer))
         return replace(run, seed=self.seed, split=self.split)
 
 
-def row_command() -> None:
+def paper_command() -> None:
     """Parse the command line of jobs/paper.py, run the row's phases and print its scores."""
     if "--list" in sys.argv[1:]:
         print(describe_recipes())
@@ -60,7 +61,7 @@ def _run_row(
     data: Location,
     out: Location,
     train_data: Location | None = None,
-    options: tyro.conf.OmitArgPrefixes[RowOptions] = RowOptions(),
+    options: tyro.conf.OmitArgPrefixes[PaperOptions] = PaperOptions(),
     where: tyro.conf.OmitArgPrefixes[LaunchOptions] = LaunchOptions(),
 ) -> dict[str, Any]:
     """Run a row of the paper's tables; an interrupted one goes on.
@@ -74,10 +75,10 @@ def _run_row(
         where: what it runs on
     """
     out = named_location(out)
-    return launch_runs(row_runs(row, data, train_data, out, options), out, where)[-1]
+    return launch_runs(paper_runs(row, data, train_data, out, options), out, where)[-1]
 
 
-def row_runs(row: str, data: Path, train_data: Path | None, out: Path, options: RowOptions) -> list[RunRequest]:
+def paper_runs(row: str, data: Path, train_data: Path | None, out: Path, options: PaperOptions) -> list[RunRequest]:
     """The runs of a row, the evaluation last.
 
     Raises: ValueError: no such row, or data that are not those of the row.
@@ -101,7 +102,7 @@ def row_runs(row: str, data: Path, train_data: Path | None, out: Path, options: 
     return [*training, make_request(out / row, test, f"evaluate {row}")]
 
 
-def _training(recipe: Recipe, data: str, exclude: str, out: Path, options: RowOptions) -> list[RunRequest]:
+def _training(recipe: Recipe, data: str, exclude: str, out: Path, options: PaperOptions) -> list[RunRequest]:
     """Phases 1 and 2, the same for all rows that train on the same videos."""
     folder = out / "-".join(
         [recipe.init.anonymizer, Path(data).name, *(["without", Path(exclude).name] if exclude else [])]

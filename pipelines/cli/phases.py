@@ -1,20 +1,16 @@
 """The command lines of the three phases: options from the recipe's configuration, one run, its result printed."""
 
 import argparse
-import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import tyro
 
-from pipelines import cluster
 from pipelines.locations import Location
-from pipelines.progress import Progress
 from pipelines.recipes.named import RECIPES, describe_recipes
-from pipelines.runs.claims import check_all
 from pipelines.runs.config import (
     PhaseName,
     ProtocolName,
@@ -24,11 +20,8 @@ from pipelines.runs.config import (
     read_config,
     with_anonymizer,
 )
-from pipelines.runs.folder import RunRequest
-from pipelines.runs.labels import check_labels_of
 from pipelines.runs.protocols import check_protocol
-from pipelines.tracking.tracker import Tracker, default_tracking_uri
-from pipelines.train.launch import launch
+from pipelines.train.options import LaunchOptions, launch_runs
 from stprivacy.anonymizers import LEARNED, AnonymizerName, LearnedName, Region, ResizeMode
 from stprivacy.attackers import attacker_names
 from stprivacy.config import (
@@ -36,26 +29,14 @@ from stprivacy.config import (
     LossConfig,
     ModelConfig,
     PhaseConfig,
-    PrivacyObjective,
+    PrivacyLossForm,
     RecognizerConfig,
     TestViewsConfig,
 )
 from stprivacy.phases.objectives.heads import PrivacyHead
 from stprivacy.phases.objectives.spact import SPActConfig
 from stprivacy.phases.objectives.vita import VITAConfig
-from stprivacy.storage import StorageError, is_remote, location, named_location
-
-
-@dataclass(frozen=True)
-class LaunchOptions:
-    """What a run runs on and where it is tracked."""
-
-    workers: int = 2  # Ray Train workers, each one process with one CPU or GPU
-    use_gpu: bool = False  # one GPU for each worker, and NCCL instead of gloo
-    verbose: bool = False  # show Ray's own messages
-    tracking_uri: str = ""  # MLflow store; by default mlflow.db beside local runs, MLFLOW_TRACKING_URI for others
-    group: str = ""  # name of the parent run in MLflow; by default that of the folder that holds the run
-    max_failures: int = 3  # how often a group of which a worker died is started again
+from stprivacy.storage import location, named_location
 
 
 @dataclass(frozen=True)
@@ -86,7 +67,7 @@ class AdversarialOptions:
     lambda_sparsification: float  # weight of L_Spars; the paper's is 1
     lambda_action: float  # weight of L_Action in Eq 13
     lambda_privacy: float  # weight of L_Privacy in Eq 13; VITA's gamma
-    privacy_objective: PrivacyObjective  # linear is the paper's; bounded caps each term at log 2
+    privacy_objective: PrivacyLossForm  # linear is the paper's; bounded caps each term at log 2
     privacy_heads: tuple[PrivacyHead, ...]  # STPrivacy's adversaries; the paper has standard alone; --list explains
     seed: int  # of the recognizers' weights, the order of the clips, their augmentation and the mask noise
     split: int  # official split of the data set, from 1
@@ -205,7 +186,7 @@ def _configured(base: RunConfig, arguments: Any) -> RunConfig:
     if "attackers" in chosen:
         chosen["attackers"] = attacker_names(chosen["attackers"])
     run = replace(base, data=data, losses=losses, **(chosen | others))
-    run = replace(run, model=whole_path(run.model), recognizer=whole_path(run.recognizer))
+    run = replace(run, model=absolute_path(run.model), recognizer=absolute_path(run.recognizer))
     if run.phase == "init":
         return with_anonymizer(run, run.anonymizer)
     if run.anonymizer in LEARNED and not run.from_run:
@@ -231,46 +212,10 @@ def ingested_folder(folder: Path) -> str:
     return str(folder)
 
 
-def whole_path(config: Network) -> Network:
+def absolute_path(config: Network) -> Network:
     """The settings with the whole path of a pretrained file: workers may run in another folder."""
     file = Path(config.pretrained)
     return replace(config, pretrained=str(file.resolve())) if file.is_file() else config
-
-
-def tracking_uri(where: LaunchOptions, folder: Path) -> str:
-    """Where runs below `folder` are tracked: a database beside them unless another store is named.
-
-    Raises: StorageError: an object store cannot hold the database, and no other store is named.
-    """
-    named = where.tracking_uri or (os.environ.get("MLFLOW_TRACKING_URI", "") if is_remote(folder) else "")
-    if not named and is_remote(folder):
-        raise StorageError(
-            f"{folder} cannot hold MLflow's database: give --tracking-uri (sqlite:///FILE or a server's URL), or set "
-            "MLFLOW_TRACKING_URI"
-        )
-    return named or default_tracking_uri(folder)
-
-
-def launch_runs(
-    requests: Sequence[RunRequest], folder: Path, where: LaunchOptions, parallel: int = 1
-) -> list[dict[str, Any]]:
-    """Do runs that lie below `folder`, those that do not start from each other `parallel` at a time; their results."""
-    # Before anything starts: what raises here takes no time.
-    uri = tracking_uri(where, folder)
-    check_all(requests)
-    check_labels_of(requests)
-    cluster.start(verbose=where.verbose)
-    with Progress() as progress:
-        return launch(
-            requests,
-            num_workers=where.workers,
-            use_gpu=where.use_gpu,
-            tracker=Tracker(uri),
-            progress=progress,
-            max_failures=where.max_failures,
-            parent=where.group or folder.name,
-            parallel=parallel,
-        )
 
 
 def print_result(result: Mapping[str, Any]) -> None:

@@ -6,10 +6,11 @@ from typing import Any
 
 import tyro
 
-from pipelines.cli.phases import LaunchOptions, ingested_folder
+from pipelines.cli.phases import ingested_folder
 from pipelines.locations import Location
 from pipelines.recipes.named import RECIPES
 from pipelines.runs.folder import PhaseError
+from pipelines.train.options import LaunchOptions
 from pipelines.tune.plan import SearchName
 from pipelines.tune.space import described, parse_space
 from pipelines.tune.sweep import FRONT_PAGE, FRONT_PICTURE, FRONT_TABLE, Concurrency, run_sweep

@@ -28,7 +28,7 @@ from pipelines.data.schema import FORMAT_VERSION, IngestSettings
 from pipelines.data.shards import Shard, plan_shards, shard_name, write_shard
 from pipelines.data.tasks import IngestError, run_tasks
 from stprivacy.output_lock import output_lock
-from stprivacy.storage import whole_location, write_whole
+from stprivacy.storage import absolute_location, write_whole
 
 __all__ = ["IngestError", "Ledger", "ingest"]
 
@@ -122,7 +122,7 @@ class _Ingest:
 
     def _decode(self, shards: Sequence[Shard]) -> None:
         """One task a shard; a task that is run again writes the same bytes."""
-        work = partial(_write, out=whole_location(self._out), settings=self._settings)
+        work = partial(_write, out=absolute_location(self._out), settings=self._settings)
         try:
             for position, _ in run_tasks(shards, work, self._workers):
                 self._count(len(shards[position].entries))

@@ -15,7 +15,7 @@ from pipelines.data.records import QUARANTINE, VIDEOS, Quarantine, Seal, read_qu
 from pipelines.data.schema import IngestSettings
 from pipelines.data.stored import small_parts
 from pipelines.data.tasks import run_tasks
-from stprivacy.storage import is_remote, local_copy, whole_location
+from stprivacy.storage import absolute_location, is_remote, local_copy
 
 _REMOTE_SHARDS = 16  # looked at together
 
@@ -87,7 +87,7 @@ def inspect_frames(out: Path, found: Found, workers: int | None) -> Iterator[tup
 
     Raises: IngestError: as `run_tasks`.
     """
-    folder = whole_location(out) / VIDEOS
+    folder = absolute_location(out) / VIDEOS
     items = [(folder / name, one.record.seal) for name, one in found.whole.items() if one.record]
     for position, fault in run_tasks(items, _frame_damage, workers):
         yield items[position][0].name, fault

@@ -14,9 +14,9 @@ import ray
 from numpy.typing import NDArray
 from ray.exceptions import RayError
 
-from pipelines.cli import one_line
 from pipelines.data.decoder import DecoderError
 from pipelines.data.decoder_process import described
+from pipelines.text import one_line
 
 Item = TypeVar("Item")
 _RETRIES = 3  # of a task whose worker is lost; by itself, Ray Data retries without end

@@ -12,15 +12,15 @@ from pipelines import cluster
 from pipelines.release.attempts import Attempts
 from pipelines.release.drafts import remove_drafts
 from pipelines.release.ledger import ReleaseLedger
-from pipelines.release.names import Order
-from pipelines.release.settings import Crew, ReleaseSettings, claim, provenance_of
+from pipelines.release.names import ReleaseItem
+from pipelines.release.settings import ReleaseSettings, WorkerOptions, claim, provenance_of
 from pipelines.release.sidecar import source_if_done
 from pipelines.release.video import Destination
 from pipelines.release.work import Outcome, refusals, release_videos
 from stprivacy.deploy.deployed import Deployed
 from stprivacy.deploy.load import Trained
 from stprivacy.output_lock import output_lock
-from stprivacy.storage import whole_location
+from stprivacy.storage import absolute_location
 
 _Progress = Callable[[int, int], None]
 _Learned = Callable[[Outcome], None]
@@ -28,11 +28,11 @@ _Learned = Callable[[Outcome], None]
 
 def anonymize(
     trained: Trained,
-    orders: Sequence[Order],
+    items: Sequence[ReleaseItem],
     out: Path,
     settings: ReleaseSettings,
     *,
-    crew: Crew = Crew(),
+    where: WorkerOptions = WorkerOptions(),
     previews: Path | None = None,
     progress: _Progress = lambda *_: None,
     learned: _Learned = lambda _: None,
@@ -44,10 +44,10 @@ def anonymize(
 
     Args:
         trained: the network
-        orders: files and names
+        items: files and names
         out: folder, made if needed
         settings: how; `stride` must be given
-        crew: what it runs on
+        where: what it runs on
         previews: local folder for side-by-side videos, which contain raw frames; by default none are made
         progress: called with the number of files that are done or failed, and of source frames read in this call
         learned: called with what became of each file, those included that were done before
@@ -56,9 +56,9 @@ def anonymize(
     """
     settings = replace(settings, keep_ratio=settings.keep_ratio or trained.model.config.keep_ratio)
     Deployed(trained.model, settings.keep_ratio, settings.mask)  # raises where they do not fit
-    destination = Destination(whole_location(out), provenance_of(trained, settings), settings, previews)
+    destination = Destination(absolute_location(out), provenance_of(trained, settings), settings, previews)
     with output_lock(out):
-        return _Release(trained, destination, crew, progress, learned).run(orders)
+        return _Release(trained, destination, where, progress, learned).run(items)
 
 
 @dataclass(frozen=True)
@@ -67,19 +67,19 @@ class _Release:
 
     trained: Trained
     destination: Destination
-    crew: Crew
+    where: WorkerOptions
     progress: _Progress
     learned: _Learned
 
-    def run(self, orders: Sequence[Order]) -> ReleaseLedger:
+    def run(self, items: Sequence[ReleaseItem]) -> ReleaseLedger:
         begun, out = time.monotonic(), self.destination.out
         claim(out, self.destination.provenance)
-        failed = refusals(orders)
-        done, missing = _done_and_missing([order for order in orders if not order.error], out)
+        failed = refusals(items)
+        done, missing = _done_and_missing([item for item in items if not item.error], out)
         for outcome in done:
             self.learned(outcome)
         # One at which an earlier process has died goes through Ray, whose workers may die.
-        is_suspect = any(Attempts(out).before(order.name) != "none" for order in missing[:1])
+        is_suspect = any(Attempts(out).before(item.name) != "none" for item in missing[:1])
         for folder in filter(None, (out, self.destination.previews)):
             remove_drafts(folder)
         before = len(done) + len(failed)
@@ -90,9 +90,9 @@ class _Release:
         assert len(outcomes) == len(missing), f"{len(missing)} files in, {len(outcomes)} accounted for"
         outcomes = sorted([*failed, *outcomes], key=lambda one: one.shown)
         failures, noted = (tuple(filter(key, outcomes)) for key in (attrgetter("error"), attrgetter("notes")))
-        return ReleaseLedger(len(orders), len(done), failures, time.monotonic() - begun, frames, noted)
+        return ReleaseLedger(len(items), len(done), failures, time.monotonic() - begun, frames, noted)
 
-    def _here(self, orders: Sequence[Order], progress: _Progress) -> tuple[list[Outcome], int]:
+    def _here(self, items: Sequence[ReleaseItem], progress: _Progress) -> tuple[list[Outcome], int]:
         settings, frames = self.destination.settings, 0
 
         def report(more_frames: int, _: int) -> None:
@@ -100,24 +100,24 @@ class _Release:
             frames += more_frames
             progress(0, frames)
 
-        network = self.trained.model.to("cuda" if self.crew.use_gpu else "cpu")
+        network = self.trained.model.to("cuda" if self.where.use_gpu else "cpu")
         deployed = Deployed(network, settings.keep_ratio, settings.mask)
-        outcomes = release_videos(orders, deployed, self.destination, report)
+        outcomes = release_videos(items, deployed, self.destination, report)
         for outcome in outcomes:
             self.learned(outcome)
         progress(len(outcomes), frames)
         return outcomes, frames
 
-    def _through_ray(self, orders: Sequence[Order], progress: _Progress) -> tuple[list[Outcome], int]:
-        cluster.start(verbose=self.crew.verbose)
+    def _through_ray(self, items: Sequence[ReleaseItem], progress: _Progress) -> tuple[list[Outcome], int]:
+        cluster.start(verbose=self.where.verbose)
         from pipelines.release.through_ray import release_through_ray  # imports Ray Data, which reads what start set
 
-        return release_through_ray(self.trained.model, orders, self.destination, self.crew, progress, self.learned)
+        return release_through_ray(self.trained.model, items, self.destination, self.where, progress, self.learned)
 
 
-def _done_and_missing(orders: Sequence[Order], out: Path) -> tuple[list[Outcome], list[Order]]:
+def _done_and_missing(items: Sequence[ReleaseItem], out: Path) -> tuple[list[Outcome], list[ReleaseItem]]:
     with ThreadPoolExecutor() as pool:  # whose threads digest files, or wait for an object store
-        sources = list(pool.map(lambda order: source_if_done(order, out), orders))
-    pairs = list(zip(orders, sources, strict=True))
-    done = [Outcome(order.shown, source=source) for order, source in pairs if source]
-    return done, [order for order, source in pairs if not source]
+        sources = list(pool.map(lambda item: source_if_done(item, out), items))
+    pairs = list(zip(items, sources, strict=True))
+    done = [Outcome(item.shown, source=source) for item, source in pairs if source]
+    return done, [item for item, source in pairs if not source]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from pipelines.text import printable
-from stprivacy.storage import filesystem, is_remote, whole_location
+from stprivacy.storage import absolute_location, filesystem, is_remote
 
 # What operating systems leave in folders, in lower case; .DS_Store and the like begin with a dot.
 SYSTEM_FILES = frozenset(("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"))
@@ -153,7 +153,7 @@ def _objects(source: Path) -> Inputs:
 
 def check_apart(source: Path, out: Path) -> None:
     """See that raw videos and released ones do not share a folder. Raises: ValueError: they would."""
-    source, out = whole_location(source), whole_location(out)
+    source, out = absolute_location(source), absolute_location(out)
     is_file = source.is_file()
     folder = source.parent if is_file else source
     first, second = (PurePosixPath(str(path).replace("://", "/")) for path in (folder, out))
@@ -168,7 +168,7 @@ def check_apart(source: Path, out: Path) -> None:
 
 def check_links_apart(inputs: Inputs, out: Path) -> None:
     """The same for folders that links in the input folder lead to. Raises: ValueError."""
-    out = whole_location(out)
+    out = absolute_location(out)
     for folder in sorted(inputs.folders):
         if Path(folder) in (out, *out.parents) or out in Path(folder).parents:
             raise ValueError(

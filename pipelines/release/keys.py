@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from pipelines.release.inputs import Inputs
-from pipelines.release.names import Order, refused
+from pipelines.release.names import ReleaseItem, refused
 from pipelines.release.private import write_private
 from pipelines.text import json_bytes, printable
 from stprivacy.storage import is_remote
@@ -48,7 +48,7 @@ class KeyFile:
     ) -> None:
         self._save()
 
-    def orders(self, inputs: Inputs) -> list[Order]:
+    def release_items(self, inputs: Inputs) -> list[ReleaseItem]:
         """Random names, the same ones as before for files that are known; all are in the file before any is used.
 
         They are sorted by them: the order in which videos are written tells nothing of the sources'.
@@ -59,9 +59,10 @@ class KeyFile:
             for found in files:
                 keys.setdefault(found.below, _new(secrets.token_hex(_ID_BYTES)))
         named = [
-            Order(found.path, found.below, keys[found.below]["name"], keys[found.below]["salt"]) for found in files
+            ReleaseItem(found.path, found.below, keys[found.below]["name"], keys[found.below]["salt"])
+            for found in files
         ]
-        return [*sorted(named, key=lambda order: order.name), *refused(inputs)]
+        return [*sorted(named, key=lambda item: item.name), *refused(inputs)]
 
     def note(self, shown: str, source: Mapping[str, Any]) -> None:
         """Digest and size of a source whose video is released; they are in the file within seconds."""

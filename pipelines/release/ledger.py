@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipelines.progress import duration
 from pipelines.release.inputs import passed_over
 from pipelines.release.private import write_private
 from pipelines.release.work import Outcome
-from pipelines.text import json_bytes, printable
+from pipelines.text import duration, json_bytes, printable
 from stprivacy.storage import is_remote, write_whole
 
 _MOST_NOTES = 20  # that are shown

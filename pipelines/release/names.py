@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from pipelines.release.inputs import Found, Inputs
 from pipelines.release.settings import CLAIM
 from pipelines.text import name_digest
-from stprivacy.storage import is_remote, whole_location
+from stprivacy.storage import absolute_location, is_remote
 
 VIDEO, SIDECAR = ".mp4", ".json"
 PREVIEW = ".contains-raw-frames"
@@ -23,7 +23,7 @@ _DRAFT_BYTES = 64  # more than any hidden file beside a video has in its name
 
 
 @dataclass(frozen=True)
-class Order:
+class ReleaseItem:
     """A file to release: where it lies, its path below the input folder, and its name below the output folder.
 
     The video's file is `name` + .mp4, its sidecar's `name` + .json. An opaque name has a `salt`, see keys.py. With an
@@ -43,7 +43,7 @@ class Order:
         return not self.salt and self.name not in (self.shown, _stem(self.shown))
 
 
-def plain_names(inputs: Inputs, out: Path | None = None) -> list[Order]:
+def plain_names(inputs: Inputs, out: Path | None = None) -> list[ReleaseItem]:
     """Names as in the input folder, without the suffix, or with it where two files would share a name.
 
     A name that `out` (by default some local folder) has no room for ends with a digest instead.
@@ -54,20 +54,20 @@ def plain_names(inputs: Inputs, out: Path | None = None) -> list[Order]:
     folders = {_same(str(parent)) for below in belows for parent in PurePosixPath(below).parents}
     names = _distinct(belows, folders, room)
     is_free = _free(names, folders)
-    orders = [
-        Order(one.path, one.below, name, "", *room.complaint(name, is_free(name)))
+    items = [
+        ReleaseItem(one.path, one.below, name, "", *room.complaint(name, is_free(name)))
         for one, name in zip(found, names, strict=True)
     ]
-    return sorted([*orders, *refused(inputs)], key=lambda order: order.shown)
+    return sorted([*items, *refused(inputs)], key=lambda item: item.shown)
 
 
-def refused(inputs: Inputs) -> list[Order]:
+def refused(inputs: Inputs) -> list[ReleaseItem]:
     """What could not be read when the input folder was listed."""
     return [_refused(one) for one in inputs.files if one.error]
 
 
-def _refused(found: Found) -> Order:
-    return Order(found.path, found.below, "", "", found.error, found.message)
+def _refused(found: Found) -> ReleaseItem:
+    return ReleaseItem(found.path, found.below, "", "", found.error, found.message)
 
 
 def shortened(name: str, most_bytes: int) -> str:
@@ -125,7 +125,7 @@ class _Room:
     def __init__(self, out: Path | None) -> None:
         self._is_remote = out is not None and is_remote(out)
         self._name_bytes, self._path_bytes = _NAME_BYTES, _PATH_BYTES
-        root = "" if out is None else str(whole_location(out))
+        root = "" if out is None else str(absolute_location(out))
         if self._is_remote:
             self._path_bytes = _OBJECT_KEY_BYTES
             root = root.partition("://")[2].partition("/")[2]

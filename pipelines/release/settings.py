@@ -73,7 +73,7 @@ class ReleaseSettings:
 
 
 @dataclass(frozen=True)
-class Crew:
+class WorkerOptions:
     """What a release runs on.
 
     Args:

@@ -20,7 +20,7 @@ from typing import Any
 from torch import Tensor
 
 from pipelines.release.drafts import draft
-from pipelines.release.names import SIDECAR, VIDEO, Order
+from pipelines.release.names import SIDECAR, VIDEO, ReleaseItem
 from pipelines.release.settings import FORMAT_VERSION, Provenance
 from stprivacy.storage import is_remote, local_copy, location, object_state
 
@@ -114,17 +114,17 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     return dict(json.loads(content))
 
 
-def source_if_done(order: Order, out: Path) -> dict[str, Any] | None:
+def source_if_done(item: ReleaseItem, out: Path) -> dict[str, Any] | None:
     """Digest and size of a source whose video is there, as it was written and made from it; None if it is not.
 
     Files are read; so are objects whose store tells another version than the one that was noted. Of others, which are
     not, there is no digest.
     """
     try:
-        told = read_sidecar(out / f"{order.name}{SIDECAR}")
-        if told["format_version"] != FORMAT_VERSION or not _same(out / f"{order.name}{VIDEO}", told["output"]):
+        told = read_sidecar(out / f"{item.name}{SIDECAR}")
+        if told["format_version"] != FORMAT_VERSION or not _same(out / f"{item.name}{VIDEO}", told["output"]):
             return None
-        return _same(location(order.path), told["keyed_source" if order.salt else "source"], order.salt)
+        return _same(location(item.path), told["keyed_source" if item.salt else "source"], item.salt)
     except Exception:  # each object store has errors of its own; whatever it is, this is no video that is done
         return None
 

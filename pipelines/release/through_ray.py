@@ -12,8 +12,8 @@ import ray
 import torch
 from numpy.typing import NDArray
 
-from pipelines.release.names import Order
-from pipelines.release.settings import Crew
+from pipelines.release.names import ReleaseItem
+from pipelines.release.settings import WorkerOptions
 from pipelines.release.sidecar import source_if_done
 from pipelines.release.video import Destination
 from pipelines.release.work import Outcome, release_videos
@@ -27,9 +27,9 @@ _POLL_SECONDS = 1.0
 
 def release_through_ray(
     model: STPrivacy,
-    orders: Sequence[Order],
+    items: Sequence[ReleaseItem],
     destination: Destination,
-    crew: Crew,
+    where: WorkerOptions,
     progress: Callable[[int, int], None],
     learned: Callable[[Outcome], None],
 ) -> tuple[list[Outcome], int]:
@@ -39,15 +39,15 @@ def release_through_ray(
     each outcome when its task is over.
     Raises: ValueError: GPUs are asked for, and Ray knows of none.
     """
-    workers, resources = _resources(crew, len(orders))
-    if not orders:
+    workers, resources = _resources(where, len(items))
+    if not items:
         return [], 0
     board = ray.remote(num_cpus=0)(_Board).remote()
     network = ray.put(model)
-    size = min(_TASK_VIDEOS, -(-len(orders) // workers))
+    size = min(_TASK_VIDEOS, -(-len(items) // workers))
     # As JSON in ASCII: names may be any bytes, strings of Arrow may not.
-    items = [{"order": json.dumps(asdict(order))} for order in orders]
-    dataset = ray.data.from_items(items, override_num_blocks=-(-len(items) // size)).map_batches(
+    rows = [{"item": json.dumps(asdict(item))} for item in items]
+    dataset = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // size)).map_batches(
         _Worker,
         fn_constructor_args=([network], destination, board, resources["num_cpus"]),
         batch_size=size,
@@ -63,18 +63,18 @@ def release_through_ray(
     return outcomes, watch.frames
 
 
-def _resources(crew: Crew, videos: int) -> tuple[int, dict[str, Any]]:
+def _resources(where: WorkerOptions, videos: int) -> tuple[int, dict[str, Any]]:
     """Workers, and the CPUs and GPUs of each: few videos get several threads each."""
     local = not os.environ.get("RAY_ADDRESS")
     total: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     # An embedded Ray is told of more CPUs than there are.
     cpus = int(min(total.get("CPU", 1), os.cpu_count() or 1) if local else total.get("CPU", 1))
-    if crew.use_gpu and not total.get("GPU"):
+    if where.use_gpu and not total.get("GPU"):
         raise ValueError("--use-gpu: no GPU is known to Ray; leave it out to run on CPUs")
-    at_most = crew.workers or int(total["GPU"] if crew.use_gpu else cpus)
+    at_most = where.workers or int(total["GPU"] if where.use_gpu else cpus)
     workers = max(min(at_most, videos), 1)
     threads = max(min(cpus // workers, _MOST_THREADS), 1)
-    return workers, {"num_cpus": threads} | ({"num_gpus": 1} if crew.use_gpu else {})
+    return workers, {"num_cpus": threads} | ({"num_gpus": 1} if where.use_gpu else {})
 
 
 class _Worker:
@@ -89,12 +89,12 @@ class _Worker:
         self._destination, self._board = destination, board
 
     def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        orders = [Order(**json.loads(text)) for text in batch["order"]]
+        items = [ReleaseItem(**json.loads(text)) for text in batch["item"]]
         # A worker in this one's place has died: what it had finished is done.
-        sources = {order: source_if_done(order, self._destination.out) for order in orders}
-        outcomes = [Outcome(order.shown, source=source) for order, source in sources.items() if source]
+        sources = {item: source_if_done(item, self._destination.out) for item in items}
+        outcomes = [Outcome(item.shown, source=source) for item, source in sources.items() if source]
         self._board.add.remote(0, len(outcomes))
-        todo = [order for order, source in sources.items() if not source]
+        todo = [item for item, source in sources.items() if not source]
         outcomes += release_videos(todo, self._deployed, self._destination, self._board.add.remote)
         return {"outcome": np.array([json.dumps(asdict(one)) for one in outcomes])}
 

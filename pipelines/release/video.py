@@ -13,7 +13,7 @@ import torch
 from pipelines.release.audio import AudioSource
 from pipelines.release.drafts import draft
 from pipelines.release.encoding import VideoWriter
-from pipelines.release.names import SIDECAR, VIDEO, Order
+from pipelines.release.names import SIDECAR, VIDEO, ReleaseItem
 from pipelines.release.settings import Provenance, ReleaseSettings
 from pipelines.release.sidecar import (
     file_digest,
@@ -50,8 +50,8 @@ class OpenVideo:
     Use as a context manager: left by an error, nothing remains under the final names.
     """
 
-    def __init__(self, order: Order, deployed: Deployed, destination: Destination) -> None:
-        self.order = order
+    def __init__(self, item: ReleaseItem, deployed: Deployed, destination: Destination) -> None:
+        self.item = item
         self.frames_read = 0
         self.source: dict[str, Any] = {}  # digest and size, once it is open
         self._deployed, self._to = deployed, destination
@@ -66,7 +66,7 @@ class OpenVideo:
     def __enter__(self) -> "OpenVideo":
         """Open the source. Raises: VideoError: see TimedVideo."""
         with ExitStack() as stack:
-            out, name, settings = self._to.out, self.order.name, self._to.settings
+            out, name, settings = self._to.out, self.item.name, self._to.settings
             remove_pair(out, name)  # of a source that has changed since
             source = self._open_source(stack)
             clip = self._deployed.clip
@@ -81,7 +81,7 @@ class OpenVideo:
         return self
 
     def _open_source(self, stack: ExitStack) -> Path:
-        place = location(self.order.path)
+        place = location(self.item.path)
         try:
             version = version_of(place)
             source = stack.enter_context(local_copy(place))
@@ -105,13 +105,13 @@ class OpenVideo:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user should know of a video that can be released, such as that its beginning cannot be decoded."""
-        renamed = (f"as {self.order.name}{VIDEO}",) if self.order.is_renamed else ()
+        renamed = (f"as {self.item.name}{VIDEO}",) if self.item.is_renamed else ()
         return renamed + self._video.notes
 
     @property
     def name(self) -> str:
         """A name for its clips that no other open video has."""
-        return self.order.path
+        return self.item.path
 
     def read(self) -> Clip:
         """The next clip. Raises: VideoError: the source cannot be read on, or ends before its end."""
@@ -149,13 +149,13 @@ class OpenVideo:
         output = file_digest(self._draft)
         self._stack.close()  # which puts the draft into place
         told = {"frames": self._frames_written, "seconds": round(float(end), 6)}
-        source = source_facts(self.source, self.order.salt)
+        source = source_facts(self.source, self.item.salt)
         try:
-            output |= version_of(self._to.out / f"{self.order.name}{VIDEO}")
+            output |= version_of(self._to.out / f"{self.item.name}{VIDEO}")
             content = make_sidecar(self._to.provenance, self._keep, told, source, output)
-            write_sidecar(self._to.out / f"{self.order.name}{SIDECAR}", content)
+            write_sidecar(self._to.out / f"{self.item.name}{SIDECAR}", content)
         except Exception:
-            remove_pair(self._to.out, self.order.name)
+            remove_pair(self._to.out, self.item.name)
             raise
 
     def _open_writer(self) -> VideoWriter:
@@ -174,7 +174,7 @@ class OpenVideo:
     def _open_preview(self, folder: Path) -> "PreviewWriter":
         from pipelines.release.preview import PreviewWriter  # brings OpenCV, which takes time to load
 
-        return PreviewWriter(folder, self.order.name, self._deployed.clip, self._video.aspect)
+        return PreviewWriter(folder, self.item.name, self._deployed.clip, self._video.aspect)
 
 
 def _clips_of(frames: Iterator[TimedFrame], length: int) -> Iterator[tuple[list[TimedFrame], bool]]:

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from pipelines.release.attempts import Attempt, Attempts
 from pipelines.release.encoding import WriteError
-from pipelines.release.names import Order
+from pipelines.release.names import ReleaseItem
 from pipelines.release.video import Destination, OpenVideo
 from stprivacy.deploy.deployed import Deployed
 from stprivacy.deploy.steady_masks import AnonymizedClip, Clip
@@ -38,22 +38,22 @@ class Outcome:
 
 
 def release_videos(
-    orders: Sequence[Order], deployed: Deployed, destination: Destination, report: Callable[[int, int], object]
+    items: Sequence[ReleaseItem], deployed: Deployed, destination: Destination, report: Callable[[int, int], object]
 ) -> list[Outcome]:
     """Release each file, or name what is wrong with it; a failed one leaves nothing behind and stops no other.
 
     `report` is told now and then how many more source frames were read, and files done with.
     """
     attempts = Attempts(destination.out)
-    before = {order.name: attempts.before(order.name) for order in orders}
-    by_attempt = {kind: [order for order in orders if before[order.name] == kind] for kind in get_args(Attempt)}
-    outcomes = [Outcome(order.shown, "crashed", _CRASHED) for order in by_attempt["alone"]]
+    before = {item.name: attempts.before(item.name) for item in items}
+    by_attempt = {kind: [item for item in items if before[item.name] == kind] for kind in get_args(Attempt)}
+    outcomes = [Outcome(item.shown, "crashed", _CRASHED) for item in by_attempt["alone"]]
     report(0, len(outcomes))
     outcomes += _Work(by_attempt["none"], deployed, destination, report).run()
-    for order in by_attempt["together"]:
-        outcomes += _Work([order], deployed, destination, report, alone=True).run()
-    for order in by_attempt["alone"]:
-        attempts.end(order.name)
+    for item in by_attempt["together"]:
+        outcomes += _Work([item], deployed, destination, report, alone=True).run()
+    for item in by_attempt["alone"]:
+        attempts.end(item.name)
     return outcomes
 
 
@@ -62,13 +62,13 @@ class _Work:
 
     def __init__(
         self,
-        orders: Sequence[Order],
+        items: Sequence[ReleaseItem],
         deployed: Deployed,
         destination: Destination,
         report: Callable[[int, int], object],
         alone: bool = False,
     ) -> None:
-        self._orders = deque(orders)
+        self._items = deque(items)
         self._attempts, self._alone = Attempts(destination.out), alone
         self._deployed, self._destination, self._report = deployed, destination, report
         self._masks = deployed.masks()
@@ -101,15 +101,15 @@ class _Work:
         return self._outcomes
 
     def _open_more(self) -> None:
-        while self._orders and len(self._open) < OPEN_VIDEOS:
-            order = self._orders.popleft()
-            video = OpenVideo(order, self._deployed, self._destination)
+        while self._items and len(self._open) < OPEN_VIDEOS:
+            item = self._items.popleft()
+            video = OpenVideo(item, self._deployed, self._destination)
             try:
-                self._attempts.begin(order.name, self._alone)
+                self._attempts.begin(item.name, self._alone)
                 video.__enter__()
             except Exception as error:
-                self._outcomes.append(_failure(order, error))
-                self._attempts.end(order.name)
+                self._outcomes.append(_failure(item, error))
+                self._attempts.end(item.name)
             else:
                 self._open[video.name] = video
 
@@ -149,9 +149,9 @@ class _Work:
         self._masks.forget(name)
         with suppress(Exception):  # what cannot be tidied up stops no other file
             video.__exit__(type(error) if error else None, error, None)
-        self._attempts.end(video.order.name)
-        released = Outcome(video.order.shown, notes=video.notes, source=video.source)
-        self._outcomes.append(_failure(video.order, error) if error else released)
+        self._attempts.end(video.item.name)
+        released = Outcome(video.item.shown, notes=video.notes, source=video.source)
+        self._outcomes.append(_failure(video.item, error) if error else released)
 
     def _tell(self, whole: bool = False) -> None:
         if not whole and time.monotonic() - self._told_at < REPORT_SECONDS:
@@ -161,16 +161,16 @@ class _Work:
         self._frames_told, self._files_told, self._told_at = read, len(self._outcomes), time.monotonic()
 
 
-def refusals(orders: Sequence[Order]) -> list[Outcome]:
+def refusals(items: Sequence[ReleaseItem]) -> list[Outcome]:
     """Those of files that cannot be released, as is known before work begins."""
-    return [Outcome(order.shown, order.error, order.message) for order in orders if order.error]
+    return [Outcome(item.shown, item.error, item.message) for item in items if item.error]
 
 
-def _failure(order: Order, error: Exception) -> Outcome:
+def _failure(item: ReleaseItem, error: Exception) -> Outcome:
     if isinstance(error, VideoError):
-        return Outcome(order.shown, error.error, str(error))
+        return Outcome(item.shown, error.error, str(error))
     if isinstance(error, WriteError):
-        return Outcome(order.shown, "not-written", str(error))
+        return Outcome(item.shown, "not-written", str(error))
     if isinstance(error, OSError):
-        return Outcome(order.shown, "not-written", f"cannot be written: {error.strerror or error}")
-    return Outcome(order.shown, "failed", f"{type(error).__name__}: {error}")
+        return Outcome(item.shown, "not-written", f"cannot be written: {error.strerror or error}")
+    return Outcome(item.shown, "failed", f"{type(error).__name__}: {error}")

@@ -10,7 +10,7 @@ from pipelines.runs.folder import CONFIG, DESCRIPTION, FAILURE, LAUNCH, PROGRESS
 from pipelines.runs.inputs import check_inputs, check_unchanged, note_inputs
 from stprivacy.deploy.load import check_trained
 from stprivacy.plain import shown
-from stprivacy.storage import location, make_folder, remove_partials, whole_location
+from stprivacy.storage import absolute_location, location, make_folder, remove_partials
 
 
 def check_all(runs: Sequence[RunRequest]) -> None:
@@ -19,7 +19,7 @@ def check_all(runs: Sequence[RunRequest]) -> None:
     Raises: ValueError: a folder holds a run with another configuration or of other data, two runs have the same
         folder, or a run starts from one that is not finished, or is damaged.
     """
-    folders = [whole_location(run.folder) for run in runs]
+    folders = [absolute_location(run.folder) for run in runs]
     for folder in folders:
         if folders.count(folder) > 1:
             raise ValueError(f"each run needs a folder of its own, but two are to go to {folder}")
@@ -27,7 +27,7 @@ def check_all(runs: Sequence[RunRequest]) -> None:
         check(run)
     for run in runs:
         if not run.finished and (source := run.config.get("from_run")):
-            _check_source(run, whole_location(location(source)), folders)
+            _check_source(run, absolute_location(location(source)), folders)
 
 
 def claim_all(runs: Sequence[RunRequest]) -> str:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from pipelines.redaction import redacted
+from pipelines.text import redacted
 
 # MLflow's own are 7 retries of 120 s each: a driver that waits so long shows no progress and notices no lost worker.
 _REQUEST_DEFAULTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
@@ -28,7 +28,7 @@ def say_on_stderr(message: str) -> None:
     print(redacted(message), file=sys.stderr, flush=True)
 
 
-class Line:
+class TrackingConnection:
     """The connection to one tracking store. Through an outage, attempts are few and cost nothing in between."""
 
     def __init__(self, tracking_uri: str) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pipelines.redaction import redacted
 from pipelines.runs.history import is_number, read_history
-from pipelines.tracking.outages import Line
+from pipelines.text import redacted
+from pipelines.tracking.outages import TrackingConnection
 from pipelines.tracking.provenance import installed_versions, source_tags
 from stprivacy.storage import local_copy
 
@@ -80,7 +80,7 @@ class TrackedRun:
 
     def __init__(
         self,
-        line: Line,
+        connection: TrackingConnection,
         find: "Callable[[], tuple[MlflowClient, str]]",
         drop_twins: Callable[[str], None],
         folder: Path,
@@ -93,7 +93,7 @@ class TrackedRun:
             drop_twins: deletes other runs of the same folder, left by a request that was done after it was given up.
         """
         self.name, self.run_id = name, ""  # the id is known when the store has answered for the first time
-        self._line, self._find, self._drop_twins, self._folder = line, find, drop_twins, folder
+        self._connection, self._find, self._drop_twins, self._folder = connection, find, drop_twins, folder
         self._client: MlflowClient
         self._open = False
         self._waiting: dict[str, Callable[[], None]] = {}
@@ -121,7 +121,7 @@ class TrackedRun:
         while self._waiting:
             what, action = next(iter(self._waiting.items()))
             try:
-                done = self._line.attempt(lambda action=action: self._do_open(action), now)  # type: ignore[misc]
+                done = self._connection.attempt(lambda action=action: self._do_open(action), now)  # type: ignore[misc]
             except BaseException:  # what no waiting mends must not block what comes after it
                 self._open = False
                 del self._waiting[what]

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from pipelines.redaction import redacted
-from pipelines.tracking.outages import Line, TrackingError, bound_requests, say_on_stderr
+from pipelines.text import redacted
+from pipelines.tracking.outages import TrackingConnection, TrackingError, bound_requests, say_on_stderr
 from pipelines.tracking.run import PARENT_TAG, TrackedRun, flatten
 from pipelines.tracking.system_metrics import SystemMetrics
-from stprivacy.storage import make_folder, whole_location, write_whole
+from stprivacy.storage import absolute_location, make_folder, write_whole
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -63,8 +63,8 @@ class Tracker:
         self._runs: list[TrackedRun] = []
         self._parents: dict[str, str] = {}
         self._load: tuple[SystemMetrics, str] | None = None
-        self._line = Line(tracking_uri)
-        self._line.open(self._connect)
+        self._connection = TrackingConnection(tracking_uri)
+        self._connection.open(self._connect)
 
     def run(self, folder: Path, name: str, params: Mapping[str, Any], parent: str = "") -> TrackedRun:
         """Continue the run of `folder`, or start it if the folder has none in this store.
@@ -76,9 +76,9 @@ class Tracker:
             parent: name of the pipeline that the phase belongs to: runs with the same one share a parent run.
                 By default the folder that holds `folder`.
         """
-        group = parent or str(whole_location(folder).parent)
+        group = parent or str(absolute_location(folder).parent)
         find = partial(self._find, folder, name, group)
-        tracked = TrackedRun(self._line, find, partial(self._drop_twins, folder, group), folder, name)
+        tracked = TrackedRun(self._connection, find, partial(self._drop_twins, folder, group), folder, name)
         self._runs.append(tracked)
         tracked.log_params(flatten(params))
         return tracked
@@ -86,7 +86,11 @@ class Tracker:
     def parent_run(self, parent: str, folder: Path) -> TrackedRun:
         """The parent run itself, by the name that `run` was given; `folder` holds what is logged there."""
         tracked = TrackedRun(
-            self._line, lambda: (self._connected(), self._parent(parent)), lambda _: None, folder, Path(parent).name
+            self._connection,
+            lambda: (self._connected(), self._parent(parent)),
+            lambda _: None,
+            folder,
+            Path(parent).name,
         )
         self._runs.append(tracked)
         return tracked
@@ -101,7 +105,7 @@ class Tracker:
         if self._load:
             yield
             return
-        before, self._line.say = self._line.say, say
+        before, self._connection.say = self._connection.say, say
         try:
             with SystemMetrics() as load:
                 self._load = load, parent
@@ -109,17 +113,17 @@ class Tracker:
         finally:
             self.flush(now=True)
             self._tell_what_waits()
-            self._load, self._line.say = None, before
+            self._load, self._connection.say = None, before
 
     def flush(self, now: bool = False) -> None:
         """Send what waits, if the store answers; `now` also asks it when its next attempt is not due yet."""
         self._runs = [run for run in self._runs if run.waiting]
         for run in self._runs:
             run.flush(now)
-            if self._line.down:
+            if self._connection.down:
                 return
         if self._load and self._load[0].waiting:
-            self._line.attempt(self._send_load, now)
+            self._connection.attempt(self._send_load, now)
 
     def _send_load(self) -> None:
         assert self._load
@@ -131,9 +135,9 @@ class Tracker:
         if waiting:
             more = len(waiting) - _MOST_NAMED
             names = ", ".join(waiting[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-            self._line.say(
-                f"not tracked yet: {names}. Their logs are complete in the run folders: when {self._line.name} works "
-                "again, run the same command; it sends them and repeats no work"
+            self._connection.say(
+                f"not tracked yet: {names}. Their logs are complete in the run folders: when {self._connection.name} "
+                "works again, run the same command; it sends them and repeats no work"
             )
 
     def _connected(self) -> "MlflowClient":
@@ -242,7 +246,7 @@ def _client(tracking_uri: str) -> "MlflowClient":
 
     for chatty in ("mlflow", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    # It warns of each repeated request; `Line` tells of an outage, once.
+    # It warns of each repeated request; `TrackingConnection` tells of an outage, once.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     return MlflowClient(tracking_uri)
 

@@ -136,7 +136,7 @@ class RayTrainContext:
         write_whole(history, "".join(f"{line}\n" for line in kept).encode())
 
 
-def settle(device: torch.device, threads: int) -> None:
+def configure_process(device: torch.device, threads: int) -> None:
     """Have this process compute on the device, with so many threads, and the same bits every time."""
     torch.set_num_threads(threads)
     if device.type == "cuda":

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.runs.folder import PhaseError, RunRequest, WorkersLostError, failure_of
-from stprivacy.storage import filesystem, is_remote, remove_folder, whole_location
+from stprivacy.storage import absolute_location, filesystem, is_remote, remove_folder
 
 EXECUTOR = "pipelines.train.execute:execute"
 # A live group answers in milliseconds; a dead one must not keep its peers waiting.
@@ -42,7 +42,7 @@ class Fit(threading.Thread):
         first = runs[0]
         self.announcement = f"{first.title}: starting {num_workers} worker{'s' if num_workers > 1 else ''}"
         # Ray keeps little there (our checkpoints are our own), but all nodes must reach it.
-        self.folder = whole_location(first.folder)
+        self.folder = absolute_location(first.folder)
         self._scratch = self.folder / ".ray"
         self._own_scratch = self._scratch / f"launch-{identity}"
         self._order = {

@@ -13,7 +13,7 @@ from pipelines.train.fit import EXECUTOR, Fit
 from pipelines.train.follow import Follower
 from stprivacy.output_lock import output_lock
 from stprivacy.run_files import read_result
-from stprivacy.storage import whole_location
+from stprivacy.storage import absolute_location
 
 POLL_SECONDS = 0.3
 
@@ -52,7 +52,7 @@ def launch(
         identity = _lock_and_claim(runs, stack)
         groups = _unfinished_groups(runs, parallel)
         if tracker and runs:
-            stack.enter_context(tracker.pipeline(parent or str(whole_location(runs[0].folder).parent), progress.say))
+            stack.enter_context(tracker.pipeline(parent or str(absolute_location(runs[0].folder).parent), progress.say))
         # Finished runs too: their driver may have been killed before it had tracked all.
         followers = [stack.enter_context(Follower(run, progress, tracker, parent)) for run in runs]
         fits = [Fit(group, identity, num_workers, use_gpu, max_failures, executor) for group in groups]

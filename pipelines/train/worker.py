@@ -26,7 +26,7 @@ from pipelines.runs.folder import (
     write_json,
 )
 from pipelines.runs.inputs import check_inputs, note_inputs
-from pipelines.train.context import RayTrainContext, settle
+from pipelines.train.context import RayTrainContext, configure_process
 from pipelines.train.group import Group
 from pipelines.train.lost_workers import noted_losses
 from stprivacy.checkpoint import CheckpointStore
@@ -51,7 +51,7 @@ def work(order: dict[str, Any]) -> None:
     rank, world_size = ray.train.get_context().get_world_rank(), ray.train.get_context().get_world_size()
     device = ray.train.torch.get_device()
     resources: dict[str, float] = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]
-    settle(device, threads=max(1, int(resources.get("CPU", 1))))
+    configure_process(device, threads=max(1, int(resources.get("CPU", 1))))
     unfinished = [run for run in runs if not run.finished]
     losses = noted_losses(order["scratch"])
     # Waits for all: a fast worker must not finish a run before a slow one has looked which are unfinished.

@@ -48,15 +48,15 @@ def make_plan(search: SearchName, space: Space, num_trials: int, round_size: int
     Raises: ValueError: a random search or optuna without a number of trials, or a grid with a range.
     """
     if search == "grid":
-        return Fixed(list(islice(grid(space), num_trials or None)))
+        return FixedPlan(list(islice(grid(space), num_trials or None)))
     if num_trials < 1:
         raise ValueError(f"--search {search} needs --num-trials")
     if search == "random":
-        return Fixed(list(islice(draws(space, seed), num_trials)))
-    return Asked(space, num_trials, round_size, seed)
+        return FixedPlan(list(islice(draws(space, seed), num_trials)))
+    return OptunaPlan(space, num_trials, round_size, seed)
 
 
-class Fixed:
+class FixedPlan:
     """A plan that does not depend on results."""
 
     def __init__(self, parameters: list[Parameters]) -> None:
@@ -75,7 +75,7 @@ class Fixed:
         """Nothing depends on it."""
 
 
-class Asked:
+class OptunaPlan:
     """Optuna's multi-objective search (TPE), as Ray Tune wraps it, in rounds."""
 
     def __init__(self, space: Space, num_trials: int, round_size: int, seed: int) -> None:

@@ -12,17 +12,18 @@ from types import TracebackType
 from typing import Any, Self
 
 from pipelines import cluster
-from pipelines.cli.phases import LaunchOptions, tracking_uri
 from pipelines.compare.tables import read_scores
 from pipelines.curves import save_figure
-from pipelines.progress import Progress, duration
+from pipelines.progress import Progress
 from pipelines.runs.claims import check_all
 from pipelines.runs.folder import RESULT, PhaseError, RunRequest, interval_seconds, read_json, write_json
 from pipelines.runs.inputs import data_input
 from pipelines.runs.labels import check_labels_of
+from pipelines.text import duration
 from pipelines.tracking.tracker import Tracker
 from pipelines.train.fit import ray_storage
 from pipelines.train.follow import Follower
+from pipelines.train.options import LaunchOptions, tracking_uri
 from pipelines.tune.charts import front_figure, write_page
 from pipelines.tune.front import front_csv, points_of, summary
 from pipelines.tune.log import TrialLog

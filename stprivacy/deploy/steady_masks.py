@@ -88,7 +88,7 @@ class SteadyMasks:
         if not clips:
             return []
         survivors = self._model.survivors(torch.stack([clip.pixels for clip in clips]))
-        flying = [_Flying(clip, one, one.x.new_empty(0)) for clip, one in zip(clips, _split(survivors), strict=True)]
+        flying = [_InFlight(clip, one, one.x.new_empty(0)) for clip, one in zip(clips, _split(survivors), strict=True)]
         for stage, window in enumerate(self._windows, start=1):
             flying = [self._choose(item, stage) for scored in self._score(flying, stage) for item in window.add(scored)]
         return self._write(flying)
@@ -98,7 +98,7 @@ class SteadyMasks:
         for window in self._windows:
             window.forget(video)
 
-    def _score(self, flying: Sequence["_Flying"], stage: int) -> Iterator["_Flying"]:
+    def _score(self, flying: Sequence["_InFlight"], stage: int) -> Iterator["_InFlight"]:
         if not flying:
             return
         survivors, log_z = self._model.score(_joined(flying), stage, self._grid)
@@ -108,13 +108,13 @@ class SteadyMasks:
         for item, one, own in zip(flying, _split(survivors), scores, strict=True):
             yield replace(item, survivors=one, scores=own)
 
-    def _choose(self, item: "_Flying", stage: int) -> "_Flying":
+    def _choose(self, item: "_InFlight", stage: int) -> "_InFlight":
         score = item.scores.flatten()[item.survivors.places]
         count = self._model.count(self._grid, self._keep_ratio, stage)
         chosen = select_tokens(torch.stack([score, torch.zeros_like(score)], dim=-1), self._grid[0], count, "slot")
         return replace(item, survivors=item.survivors.choose(chosen))
 
-    def _write(self, flying: Sequence["_Flying"]) -> list[AnonymizedClip]:
+    def _write(self, flying: Sequence["_InFlight"]) -> list[AnonymizedClip]:
         if not flying:
             return []
         survivors = _joined(flying)
@@ -124,7 +124,7 @@ class SteadyMasks:
 
 
 @dataclass(frozen=True)
-class _Flying:
+class _InFlight:
     """A clip on its way through the stages: its survivors, alone in their batch, and the scores of its places [l n]."""
 
     clip: Clip
@@ -136,9 +136,9 @@ class _Window:
     """The clips of each video that wait, before the choice of one stage, for the scores of the next clip."""
 
     def __init__(self) -> None:
-        self._waiting: dict[Hashable, list[_Flying]] = {}
+        self._waiting: dict[Hashable, list[_InFlight]] = {}
 
-    def add(self, item: _Flying) -> Iterable[_Flying]:
+    def add(self, item: _InFlight) -> Iterable[_InFlight]:
         """The next clip of its video; gives back those whose neighbours' scores are known, with mean scores."""
         name = item.clip.video
         seen = [
@@ -184,6 +184,6 @@ def _split(survivors: Survivors) -> list[Survivors]:
     ]
 
 
-def _joined(flying: Sequence[_Flying]) -> Survivors:
+def _joined(flying: Sequence[_InFlight]) -> Survivors:
     parts = [item.survivors for item in flying]
     return Survivors(*(torch.cat([getattr(part, name) for part in parts]) for name in ("x", "slots", "places")))

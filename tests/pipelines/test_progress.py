@@ -2,7 +2,8 @@ import io
 
 import pytest
 
-from pipelines.progress import Progress, duration
+from pipelines.progress import Progress
+from pipelines.text import duration
 
 
 @pytest.fixture

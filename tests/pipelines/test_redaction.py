@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from pipelines.redaction import redacted
+from pipelines.text import redacted
 from pipelines.tracking.tracker import Tracker, TrackingError, default_tracking_uri
 from stprivacy.storage import StorageError, location
 from tests.support.places import ROOT

@@ -8,7 +8,7 @@ from typing import Any
 import av
 
 from pipelines.release.inputs import list_inputs
-from pipelines.release.names import Order, plain_names
+from pipelines.release.names import ReleaseItem, plain_names
 from pipelines.release.settings import ReleaseSettings, provenance_of
 from pipelines.release.video import Destination
 from pipelines.release.work import Outcome, refusals, release_videos
@@ -37,14 +37,14 @@ def release(run: Path, source: Path, out: Path, previews: Path | None = None, **
 
 
 def release_orders(
-    run: Path, orders: Sequence[Order], out: Path, previews: Path | None = None, **changes: Any
+    run: Path, items: Sequence[ReleaseItem], out: Path, previews: Path | None = None, **changes: Any
 ) -> list[Outcome]:
     trained = load_trained(run)
     settings = ReleaseSettings(**{"keep_ratio": 0.7, "stride": STRIDE} | changes)
     destination = Destination(out, provenance_of(trained, settings), settings, previews)
     deployed = Deployed(trained.model, settings.keep_ratio, settings.mask)
-    usable = [order for order in orders if not order.error]
-    return refusals(orders) + release_videos(usable, deployed, destination, lambda frames, files: None)
+    usable = [item for item in items if not item.error]
+    return refusals(items) + release_videos(usable, deployed, destination, lambda frames, files: None)
 
 
 def reasons(outcomes: Sequence[Outcome]) -> dict[str, str]:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.cli.phases import LaunchOptions
 from pipelines.recipes.recipe import Recipe
+from pipelines.train.options import LaunchOptions
 from pipelines.tune.space import Space, parse_space
 from pipelines.tune.sweep import Concurrency, run_sweep
 from pipelines.tune.trials import Sweep

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pytest
 import ray
 
-from pipelines.cli import one_line
+from pipelines.text import one_line
 from stprivacy.storage import StorageError
 from tests.support.bad_corpus import write_video
 from tests.support.places import ROOT

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from pipelines.cli.compare import run_comparison
-from pipelines.cli.phases import LaunchOptions
 from pipelines.cli.report import write_report
 from pipelines.compare import demo
 from pipelines.compare.matrix import ROWS, Comparison, cells_of
@@ -17,6 +16,7 @@ from pipelines.compare.tables import hypervolumes, numbers, write_tables
 from pipelines.data.datasets.synth import SynthSettings
 from pipelines.progress import Progress
 from pipelines.recipes.named import RECIPES
+from pipelines.train.options import LaunchOptions
 from stprivacy.phases.objectives.heads import PRIVACY_HEADS
 
 COMPARISON = Comparison(

@@ -12,7 +12,7 @@ import torch
 import tyro
 from mlflow.tracking import MlflowClient
 
-from pipelines.cli.phases import LaunchOptions, ingested_folder, tracking_uri
+from pipelines.cli.phases import ingested_folder
 from pipelines.cli.report import write_report
 from pipelines.data.datasets import load_manifest
 from pipelines.data.datasets.files import VideoFiles
@@ -27,6 +27,7 @@ from pipelines.runs.folder import read_json
 from pipelines.runs.history import read_history
 from pipelines.tracking.tracker import Tracker
 from pipelines.train.launch import launch
+from pipelines.train.options import LaunchOptions, tracking_uri
 from stprivacy.checkpoint import Checkpoint, load_latest, save, weights_digest
 from stprivacy.deploy.load import load_anonymizer
 from stprivacy.storage import StorageError, checked_location, location, read_ranges, write_whole

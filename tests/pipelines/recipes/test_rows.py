@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli.paper import RowOptions, row_runs
+from pipelines.cli.paper import PaperOptions, paper_runs
 from pipelines.data.datasets.celebv_hq import ATTRIBUTE_NAMES
 from pipelines.recipes.named import RECIPES
 from pipelines.recipes.paper_tables import STRIDES, TABLE_ROWS
@@ -21,7 +21,7 @@ from tests.support.launch_fixtures import TINY
 from tests.support.run_fixtures import do_run
 from tests.support.shard_fixtures import write_tiny_dataset
 
-OPTIONS = RowOptions(pretrained="")
+OPTIONS = PaperOptions(pretrained="")
 # The end of a row's name: what the paper calls it, and its anonymizer.
 TITLES = {
     "raw": ("Raw data", "raw"),
@@ -58,7 +58,7 @@ def ingested(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def requests_of(row: str, ingested: dict[str, Path], out: Path) -> list[RunRequest]:
     recipe = RECIPES[row]()
     train_data = ingested[recipe.train_dataset] if recipe.train_dataset else None
-    return row_runs(row, ingested[recipe.dataset], train_data, out, OPTIONS)
+    return paper_runs(row, ingested[recipe.dataset], train_data, out, OPTIONS)
 
 
 SOME = [row for row in TABLE_ROWS if row.endswith(("-ours", "-raw"))] + [
@@ -128,8 +128,8 @@ def test_rows_that_train_alike_share_the_runs(ingested: dict[str, Path], tmp_pat
 
 
 def test_options_reach_every_phase_and_keep_what_the_paper_says(ingested: dict[str, Path], tmp_path: Path) -> None:
-    options = RowOptions(batch_size=8, accumulate_steps=2, amp=False, max_steps=3, pretrained="", seed=5, split=1)
-    for request in row_runs("table-1-vp-hmdb51-ours", ingested["hmdb51"], None, tmp_path, options):
+    options = PaperOptions(batch_size=8, accumulate_steps=2, amp=False, max_steps=3, pretrained="", seed=5, split=1)
+    for request in paper_runs("table-1-vp-hmdb51-ours", ingested["hmdb51"], None, tmp_path, options):
         run = from_dict(RunConfig, request.config)
         paper = RECIPES["paper"]().of(run.phase)
         wanted = replace(paper.train, batch_size=8, accumulate_steps=2, amp=False, max_steps=3)
@@ -139,13 +139,13 @@ def test_options_reach_every_phase_and_keep_what_the_paper_says(ingested: dict[s
 def test_a_row_refuses_other_data(ingested: dict[str, Path], tmp_path: Path) -> None:
     said = "table-1-vp-hmdb51-ours takes hmdb51 ingested with --stride 2 as --data; .*ucf101 is ucf101, stride 4"
     with pytest.raises(ValueError, match=said):
-        row_runs("table-1-vp-hmdb51-ours", ingested["ucf101"], None, tmp_path, OPTIONS)
+        paper_runs("table-1-vp-hmdb51-ours", ingested["ucf101"], None, tmp_path, OPTIONS)
     coarse = write_tiny_dataset(tmp_path / "coarse", dataset="hmdb51", stride=3)
     with pytest.raises(ValueError, match="coarse is hmdb51, stride 3"):
-        row_runs("table-1-vp-hmdb51-ours", coarse, None, tmp_path, OPTIONS)
+        paper_runs("table-1-vp-hmdb51-ours", coarse, None, tmp_path, OPTIONS)
     with pytest.raises(ValueError, match="table-3-pa-hmdb51-raw needs --train-data: hmdb51, ingested"):
-        row_runs("table-3-pa-hmdb51-raw", ingested["pa-hmdb51"], None, tmp_path, OPTIONS)
+        paper_runs("table-3-pa-hmdb51-raw", ingested["pa-hmdb51"], None, tmp_path, OPTIONS)
     with pytest.raises(ValueError, match="trains on --data alone: leave --train-data out"):
-        row_runs("table-1-vp-hmdb51-ours", ingested["hmdb51"], ingested["ucf101"], tmp_path, OPTIONS)
+        paper_runs("table-1-vp-hmdb51-ours", ingested["hmdb51"], ingested["ucf101"], tmp_path, OPTIONS)
     with pytest.raises(ValueError, match="there is no row 'table-9'; there are: table-1-vp-hmdb51-raw, "):
-        row_runs("table-9", ingested["hmdb51"], None, tmp_path, OPTIONS)
+        paper_runs("table-9", ingested["hmdb51"], None, tmp_path, OPTIONS)

@@ -11,7 +11,7 @@ from pipelines.release.attempts import Attempts
 from pipelines.release.inputs import list_inputs
 from pipelines.release.keys import KeyFile
 from pipelines.release.ledger import ReleaseLedger
-from pipelines.release.names import Order, plain_names
+from pipelines.release.names import ReleaseItem, plain_names
 from pipelines.release.settings import CLAIM, ReleaseSettings, claim, provenance_of
 from pipelines.release.sidecar import file_digest, read_sidecar, source_if_done
 from stprivacy.deploy.load import load_trained
@@ -43,8 +43,8 @@ def pair(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def is_done(folder: Path) -> bool:
-    (order,) = plain_names(list_inputs(folder / "raw"))
-    return source_if_done(order, folder / "out") is not None
+    (item,) = plain_names(list_inputs(folder / "raw"))
+    return source_if_done(item, folder / "out") is not None
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.json"])
@@ -66,47 +66,47 @@ def test_any_flipped_byte_of_what_is_out_means_that_it_is_not_done(pair: Path, n
 
 def test_a_source_that_became_a_pipe_is_not_waited_for(pair: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.mp4")
-    assert source_if_done(Order(str(tmp_path / "a.mp4"), "a.mp4", "a"), pair / "out") is None
+    assert source_if_done(ReleaseItem(str(tmp_path / "a.mp4"), "a.mp4", "a"), pair / "out") is None
 
 
 def test_objects_are_done_by_their_versions_or_else_by_their_bytes(run: Path, pair: Path) -> None:
     with served_bucket() as bucket:
         raw, out = upload(pair / "raw", f"{bucket}/raw"), location(f"{bucket}/out")
         assert reasons(release(run, raw, out)) == {"a.mp4": ""}
-        (order,) = plain_names(list_inputs(raw), out)
+        (item,) = plain_names(list_inputs(raw), out)
         told = read_sidecar(out / "a.json")
-        assert source_if_done(order, out) == {name: told["source"][name] for name in ("bytes", "version")}
+        assert source_if_done(item, out) == {name: told["source"][name] for name in ("bytes", "version")}
         upload(pair / "out", f"{bucket}/copy")  # whose sidecar knows of no versions
-        assert source_if_done(order, location(f"{bucket}/copy")) == file_digest(pair / "raw" / "a.mp4")
-        for changed in (out / "a.mp4", location(order.path)):
+        assert source_if_done(item, location(f"{bucket}/copy")) == file_digest(pair / "raw" / "a.mp4")
+        for changed in (out / "a.mp4", location(item.path)):
             whole = changed.read_bytes()
             write_whole(changed, whole[:-1] + bytes([whole[-1] ^ 1]))
-            assert source_if_done(order, out) is None
+            assert source_if_done(item, out) is None
             write_whole(changed, whole)
-            assert source_if_done(order, out) is not None
+            assert source_if_done(item, out) is not None
 
 
 def test_a_damaged_video_is_released_again_and_a_whole_one_left(run: Path, tmp_path: Path) -> None:
     write_video(tmp_path / "raw" / "a.mp4")
-    orders, out = plain_names(list_inputs(tmp_path / "raw")), tmp_path / "out"
-    anonymize(load_trained(run), orders, out, SETTINGS)
+    items, out = plain_names(list_inputs(tmp_path / "raw")), tmp_path / "out"
+    anonymize(load_trained(run), items, out, SETTINGS)
     before = state(out)
-    assert anonymize(load_trained(run), orders, out, SETTINGS).done_before == 1
+    assert anonymize(load_trained(run), items, out, SETTINGS).done_before == 1
     assert state(out) == before
     whole = (out / "a.mp4").read_bytes()
     flip(out / "a.mp4")
-    assert anonymize(load_trained(run), orders, out, SETTINGS).done_before == 0
+    assert anonymize(load_trained(run), items, out, SETTINGS).done_before == 0
     assert (out / "a.mp4").read_bytes() == whole
 
 
 def test_an_output_that_another_process_writes_to_is_refused_and_left_as_it_is(run: Path, tmp_path: Path) -> None:
     write_video(tmp_path / "raw" / "a.mp4")
-    orders, out = plain_names(list_inputs(tmp_path / "raw")), tmp_path / "out"
+    items, out = plain_names(list_inputs(tmp_path / "raw")), tmp_path / "out"
     with output_lock(out):
         with pytest.raises(OutputBusyError, match=f"written to by process {os.getpid()}"):
-            anonymize(load_trained(run), orders, out, SETTINGS)
+            anonymize(load_trained(run), items, out, SETTINGS)
         assert files_below(out) == {".lock"}
-    assert anonymize(load_trained(run), orders, out, SETTINGS).released == 1
+    assert anonymize(load_trained(run), items, out, SETTINGS).released == 1
     assert files_below(out) == {CLAIM, "a.mp4", "a.json"}
 
 
@@ -125,24 +125,24 @@ def test_a_single_file_at_which_a_process_died_is_released_by_workers(
     ray_cluster: None, run: Path, tmp_path: Path
 ) -> None:
     write_video(tmp_path / "raw" / "a.mp4")
-    orders, out = plain_names(list_inputs(tmp_path / "raw")), tmp_path / "out"
+    items, out = plain_names(list_inputs(tmp_path / "raw")), tmp_path / "out"
     claim(out, provenance_of(load_trained(run), SETTINGS))
     Attempts(out).begin("a", alone=False)
-    assert anonymize(load_trained(run), orders, out, SETTINGS).released == 1
+    assert anonymize(load_trained(run), items, out, SETTINGS).released == 1
     assert files_below(out) == {CLAIM, "a.mp4", "a.json"}
 
 
 def test_whatever_one_file_does_is_its_own_failure(run: Path, tmp_path: Path) -> None:
     good = write_video(tmp_path / "raw" / "good.mp4")
     (tmp_path / "out" / "blocked.json").mkdir(parents=True)
-    orders = [
-        Order(str(tmp_path / "no\0name.mp4"), "no\0name.mp4", "a"),
-        Order("ftp://nowhere/a.mp4", "a.mp4", "b"),
-        Order(str(good), "blocked.mp4", "blocked"),
-        Order("", "locked", "", "", "unreadable", "the folder cannot be read"),
-        Order(str(good), "good.mp4", "good"),
+    items = [
+        ReleaseItem(str(tmp_path / "no\0name.mp4"), "no\0name.mp4", "a"),
+        ReleaseItem("ftp://nowhere/a.mp4", "a.mp4", "b"),
+        ReleaseItem(str(good), "blocked.mp4", "blocked"),
+        ReleaseItem("", "locked", "", "", "unreadable", "the folder cannot be read"),
+        ReleaseItem(str(good), "good.mp4", "good"),
     ]
-    outcomes = {one.shown: one for one in release_orders(run, orders, tmp_path / "out")}
+    outcomes = {one.shown: one for one in release_orders(run, items, tmp_path / "out")}
     assert {shown: one.error for shown, one in outcomes.items()} == {
         "no\0name.mp4": "failed",
         "a.mp4": "failed",
@@ -161,8 +161,11 @@ def test_a_damaged_note_or_key_file_is_refused_in_one_line_or_read(run: Path, tm
     write_video(raw / "a.mp4", frames=1)
     provenance = provenance_of(load_trained(run), SETTINGS)
     claim(tmp_path / "out", provenance)
-    KeyFile(keys).orders(list_inputs(raw))
-    uses = ((note, lambda: claim(tmp_path / "out", provenance)), (keys, lambda: KeyFile(keys).orders(list_inputs(raw))))
+    KeyFile(keys).release_items(list_inputs(raw))
+    uses = (
+        (note, lambda: claim(tmp_path / "out", provenance)),
+        (keys, lambda: KeyFile(keys).release_items(list_inputs(raw))),
+    )
     for path, use in uses:
         refused, whole, draw = 0, path.read_bytes(), random.Random(0)
         extremes = [b"", b"null", b"[]", b"[" * 100_000, b"\xff\xfe", whole[: len(whole) // 2]]

@@ -21,7 +21,7 @@ from pipelines.release.attempts import Attempts
 from pipelines.release.inputs import list_inputs
 from pipelines.release.ledger import ReleaseLedger
 from pipelines.release.names import plain_names
-from pipelines.release.settings import Crew, ReleaseSettings
+from pipelines.release.settings import ReleaseSettings, WorkerOptions
 from pipelines.release.sidecar import unpack_keep
 from stprivacy.deploy.deployed import Deployed
 from stprivacy.deploy.load import load_trained
@@ -50,8 +50,8 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def anonymize(run: Path, source: Path, out: Path, settings: ReleaseSettings = SETTINGS) -> ReleaseLedger:
     from pipelines.release.anonymize import anonymize as through_ray
 
-    orders = plain_names(list_inputs(source))
-    return through_ray(load_trained(run), orders, out, settings, crew=Crew(workers=2))
+    items = plain_names(list_inputs(source))
+    return through_ray(load_trained(run), items, out, settings, where=WorkerOptions(workers=2))
 
 
 @pytest.fixture(scope="module")
@@ -231,8 +231,8 @@ def test_a_file_that_kills_its_reader_is_named_and_the_others_are_released(
     hunter.start()
     from pipelines.release.anonymize import anonymize as through_ray
 
-    orders = plain_names(list_inputs(tmp_path / "raw"))
-    ledger = through_ray(load_trained(run), orders, tmp_path / "out", SETTINGS, crew=Crew(workers=1))
+    items = plain_names(list_inputs(tmp_path / "raw"))
+    ledger = through_ray(load_trained(run), items, tmp_path / "out", SETTINGS, where=WorkerOptions(workers=1))
     over.set()
     hunter.join()
     assert [(failure.shown, failure.error) for failure in ledger.failures] == [("killer.mp4", "crashed")]

@@ -32,9 +32,9 @@ SETTINGS = ReleaseSettings(keep_ratio=0.7, stride=STRIDE)
 def opaquely(run: Path, folder: Path) -> ReleaseLedger:
     """Release folder/raw, which holds one video, under an opaque name, in this process."""
     with KeyFile(folder / "keys.json") as keys:
-        orders = keys.orders(list_inputs(folder / "raw"))
+        items = keys.release_items(list_inputs(folder / "raw"))
         return anonymize(
-            load_trained(run), orders, folder / "out", SETTINGS, learned=lambda one: keys.note(one.shown, one.source)
+            load_trained(run), items, folder / "out", SETTINGS, learned=lambda one: keys.note(one.shown, one.source)
         )
 
 
@@ -85,9 +85,9 @@ def test_a_key_file_of_names_alone_is_read_and_completed(run: Path, tmp_path: Pa
 def test_the_order_of_opaque_names_is_not_that_of_the_sources(tmp_path: Path) -> None:
     for at in range(20):
         write_video(tmp_path / "raw" / "v.mp4", frames=1).rename(tmp_path / "raw" / f"{at:02}")
-    orders = KeyFile(tmp_path / "keys.json").orders(list_inputs(tmp_path / "raw"))
-    assert [order.name for order in orders] == sorted(order.name for order in orders)
-    assert [order.shown for order in orders] != sorted(order.shown for order in orders)
+    items = KeyFile(tmp_path / "keys.json").release_items(list_inputs(tmp_path / "raw"))
+    assert [item.name for item in items] == sorted(item.name for item in items)
+    assert [item.shown for item in items] != sorted(item.shown for item in items)
 
 
 def test_two_releases_that_share_a_key_file_lose_no_name(tmp_path: Path) -> None:
@@ -97,8 +97,8 @@ def test_two_releases_that_share_a_key_file_lose_no_name(tmp_path: Path) -> None
 
     def use(at: int) -> None:
         with KeyFile(tmp_path / "keys.json") as keys:
-            (order,) = keys.orders(list_inputs(tmp_path / f"raw-{at}"))
-            keys.note(order.shown, {"bytes": at})
+            (item,) = keys.release_items(list_inputs(tmp_path / f"raw-{at}"))
+            keys.note(item.shown, {"bytes": at})
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(use, range(8)))

@@ -9,7 +9,7 @@ import torch
 
 from pipelines.release.inputs import check_apart, list_inputs
 from pipelines.release.keys import KeyFile
-from pipelines.release.names import Order, plain_names
+from pipelines.release.names import ReleaseItem, plain_names
 from pipelines.release.sidecar import pack_keep, unpack_keep
 from stprivacy.storage import StorageError, location
 
@@ -22,7 +22,7 @@ def touch(folder: Path, *names: str) -> Path:
 
 
 def names_of(folder: Path) -> dict[str, str]:
-    return {order.shown: order.name for order in plain_names(list_inputs(folder))}
+    return {item.shown: item.name for item in plain_names(list_inputs(folder))}
 
 
 def test_every_file_counts_but_hidden_ones(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_a_hidden_parent_of_the_input_folder_hides_nothing(tmp_path: Path) -> No
 
 def test_a_single_file_is_an_input(tmp_path: Path) -> None:
     file = touch(tmp_path, "clip of me.mp4") / "clip of me.mp4"
-    assert plain_names(list_inputs(file)) == [Order(str(file), "clip of me.mp4", "clip of me")]
+    assert plain_names(list_inputs(file)) == [ReleaseItem(str(file), "clip of me.mp4", "clip of me")]
 
 
 def test_no_two_files_share_a_name_even_where_case_does_not_count(tmp_path: Path) -> None:
@@ -81,21 +81,21 @@ def test_a_link_to_the_input_folder_is_that_folder(tmp_path: Path) -> None:
         check_apart(raw, tmp_path / "link")
 
 
-def opaque_names(folder: Path, keys: Path) -> list[Order]:
-    return KeyFile(keys).orders(list_inputs(folder))
+def opaque_names(folder: Path, keys: Path) -> list[ReleaseItem]:
+    return KeyFile(keys).release_items(list_inputs(folder))
 
 
 def test_opaque_names_tell_nothing_and_stay_the_same(tmp_path: Path) -> None:
     raw, keys = touch(tmp_path / "raw", "anna/walk.mp4", "bob.mp4"), tmp_path / "private" / "keys.json"
     first = opaque_names(raw, keys)
-    assert all(len(order.name) == 16 and set(order.name) <= set("0123456789abcdef") for order in first)
+    assert all(len(item.name) == 16 and set(item.name) <= set("0123456789abcdef") for item in first)
     noted = {below: (entry["name"], entry["salt"]) for below, entry in json.loads(keys.read_text()).items()}
-    assert noted == {order.shown: (order.name, order.salt) for order in first}
+    assert noted == {item.shown: (item.name, item.salt) for item in first}
     touch(raw, "carla.mp4")
-    again = {order.shown: order.name for order in opaque_names(raw, keys)}
-    assert {order.shown: order.name for order in first}.items() <= again.items()
+    again = {item.shown: item.name for item in opaque_names(raw, keys)}
+    assert {item.shown: item.name for item in first}.items() <= again.items()
     assert len(set(again.values())) == 3
-    assert {order.name for order in opaque_names(raw, tmp_path / "other.json")}.isdisjoint(again.values())
+    assert {item.name for item in opaque_names(raw, tmp_path / "other.json")}.isdisjoint(again.values())
 
 
 def test_the_key_file_is_readable_by_its_owner_alone(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.release.inputs import check_links_apart, list_inputs
-from pipelines.release.names import Order, plain_names
+from pipelines.release.names import ReleaseItem, plain_names
 from pipelines.text import json_bytes, printable
 from stprivacy.storage import filesystem, location
 from tests.support.object_store_fixtures import served_bucket
@@ -27,7 +27,7 @@ def below(folder: Path) -> list[str]:
 
 
 def names_of(folder: Path, out: Path | None = None) -> dict[str, str]:
-    return {order.shown: order.error or order.name for order in plain_names(list_inputs(folder), out)}
+    return {item.shown: item.error or item.name for item in plain_names(list_inputs(folder), out)}
 
 
 @contextmanager
@@ -90,11 +90,11 @@ def test_locked_folders_and_what_is_no_file_are_among_the_files(tmp_path: Path) 
         folder.chmod(folder.stat().st_mode | 0o055)
     (raw / "locked").chmod(0)
     with as_nobody():
-        orders = {order.shown: order.error for order in plain_names(list_inputs(raw))}
+        items = {item.shown: item.error for item in plain_names(list_inputs(raw))}
         with pytest.raises(ValueError, match=r"--input .*locked cannot be read: Permission denied"):
             list_inputs(raw / "locked")
     (raw / "locked").chmod(0o755)
-    assert orders == dict.fromkeys(["a.mp4", "dangling.mp4", "door.mp4", "itself", "pipe.mp4"], "") | {
+    assert items == dict.fromkeys(["a.mp4", "dangling.mp4", "door.mp4", "itself", "pipe.mp4"], "") | {
         "locked": "unreadable"
     }
 
@@ -151,8 +151,8 @@ def test_a_name_without_room_for_a_suffix_is_shortened_before_work_begins(tmp_pa
     assert f"sub/{stem}".startswith(head)
     assert len(head) > 60
     assert len(digest) == 16
-    (order,) = plain_names(list_inputs(raw), tmp_path / "out")
-    assert order.is_renamed
+    (item,) = plain_names(list_inputs(raw), tmp_path / "out")
+    assert item.is_renamed
 
 
 def test_a_path_without_room_in_the_output_is_named_before_work_begins(tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_names_that_are_no_text_are_kept_on_disks_and_escaped_in_stores(tmp_path
     }
     in_store = names_of(raw, location("s3://bucket/out"))
     assert list(in_store.values()) == ["caf%e9", "d%e9/caf\u00e9"]
-    assert Order("", "caf\udce9.mp4", "caf%e9").is_renamed
+    assert ReleaseItem("", "caf\udce9.mp4", "caf%e9").is_renamed
 
 
 def test_names_are_shown_on_one_line_without_commands_to_the_terminal() -> None:
@@ -188,7 +188,7 @@ def test_keys_of_objects_that_no_file_can_have_are_named(tmp_path: Path) -> None
         for key in ("a.mp4", "../../up.mp4", "sub//b.mp4", "sub/c.mp4", ".hidden/d.mp4", "Thumbs.db", "folder/"):
             store.pipe_file(f"{prefix}/{key}", b"x")
         inputs = list_inputs(source)
-        orders = {order.shown: order.error for order in plain_names(inputs, tmp_path)}
-        assert orders == {"../../up.mp4": "not-a-name", "a.mp4": "", "sub//b.mp4": "not-a-name", "sub/c.mp4": ""}
+        items = {item.shown: item.error for item in plain_names(inputs, tmp_path)}
+        assert items == {"../../up.mp4": "not-a-name", "a.mp4": "", "sub//b.mp4": "not-a-name", "sub/c.mp4": ""}
         assert inputs.passed_over == {"hidden": 1, "left by operating systems": 1}
         assert [found.path for found in inputs.files if found.below == "a.mp4"] == [f"{bucket}/raw/a.mp4"]

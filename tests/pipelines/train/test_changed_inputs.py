@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from pipelines.cli.compare import run_comparison
-from pipelines.cli.phases import LaunchOptions
 from pipelines.compare.matrix import Comparison
 from pipelines.progress import Progress
 from pipelines.recipes.named import RECIPES
@@ -18,6 +17,7 @@ from pipelines.runs.claims import check_all, claim
 from pipelines.runs.config import RunConfig, make_request
 from pipelines.runs.folder import RunRequest
 from pipelines.train.launch import launch
+from pipelines.train.options import LaunchOptions
 from pipelines.tune.space import parse_space
 from pipelines.tune.sweep import Concurrency, run_sweep
 from pipelines.tune.trials import Sweep

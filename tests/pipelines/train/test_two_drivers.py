@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli.phases import LaunchOptions
 from pipelines.progress import Progress
 from pipelines.recipes.named import RECIPES
 from pipelines.runs.claims import claim
 from pipelines.runs.folder import RunRequest
 from pipelines.train.launch import launch
+from pipelines.train.options import LaunchOptions
 from pipelines.tune.space import parse_space
 from pipelines.tune.sweep import Concurrency, run_sweep
 from pipelines.tune.trials import Sweep
