@@ -27,7 +27,7 @@ from pipelines.data.manifest import Sources, VideoEntry
 from pipelines.data.schema import IngestSettings
 from pipelines.progress import Progress
 from pipelines.recipes.named import RECIPES
-from pipelines.runs.config import RunConfig
+from pipelines.recipes.recipe import Recipe
 from pipelines.train.context import RayTrainContext
 from pipelines.train.execute import Result, execute
 from pipelines.train.launch import launch
@@ -88,11 +88,18 @@ def prepare(annotations: Path, out: Path, videos: int, settings: IngestSettings)
     return out / "data"
 
 
-def shortened(run: RunConfig, steps: int, batch_size: int) -> RunConfig:
-    """The phase for a machine with neither a GPU nor a network."""
-    train = replace(run.train, max_steps=steps, batch_size=batch_size, amp=False)
-    model, recognizer = replace(run.model, pretrained=""), replace(run.recognizer, pretrained="")
-    return replace(run, model=model, recognizer=recognizer, train=train)
+def shortened(recipe: Recipe, batch_size: int, **train: int) -> Recipe:
+    """Phases 1 and 2 for a machine with neither a GPU nor a network: from scratch, in float32, for few steps."""
+    init, adversarial = recipe.init, recipe.adversarial
+    short: dict[str, Any] = {"batch_size": batch_size, "amp": False, **train}
+    scratch, recognizer = replace(init.model, pretrained=""), replace(adversarial.recognizer, pretrained="")
+    return replace(
+        recipe,
+        init=replace(init, model=scratch, train=replace(init.train, **short)),
+        adversarial=replace(
+            adversarial, model=scratch, recognizer=recognizer, train=replace(adversarial.train, **short)
+        ),
+    )
 
 
 def main(
@@ -114,11 +121,11 @@ def main(
         sys.exit(f"error: --out must be a new folder and --steps 2 or more, got {out} and {steps}")
     out, base = out.resolve(), RECIPES[recipe]()  # workers start elsewhere
     data = prepare(annotations, out, videos, IngestSettings(stride=base.stride, short_side_px=base.short_side_px))
-    init, adversarial = (shortened(run, steps, batch_size) for run in (base.init, base.adversarial))
-    runs = demo.training_runs(demo.Runs(out), data, replace(base, init=init, adversarial=adversarial), seed=0)
+    base = shortened(base, batch_size, max_steps=steps)
+    runs = demo.training_runs(demo.Runs(out), data, base, seed=0)
     with Progress() as progress:
         results = launch(runs, num_workers=workers, progress=progress, executor="benchmarks.full_size:measured")
-    print(f"\n{recipe}: batches of {batch_size} x {init.model.clip}; {workers} worker(s) of one thread, float32")
+    print(f"\n{recipe}: batches of {batch_size} x {base.init.model.clip}; {workers} worker(s) of one thread, float32")
     print(f"{machine_line('torch', 'ray', 'av')}\n\n{HEAD}\n|---|---|---|---|---|---|")
     for result in results:
         seconds, mib = result["seconds_per_step"], result["peak_mib"]

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,12 @@ import torch
 import torch.distributed as dist
 import tyro
 
-from benchmarks.full_size import StepClock
+from benchmarks.full_size import StepClock, shortened
 from benchmarks.machine import machine_line
 from pipelines import cluster
 from pipelines.compare import demo
 from pipelines.progress import Progress
 from pipelines.recipes.named import RECIPES
-from pipelines.recipes.recipe import Recipe
 from pipelines.runs.claims import claim
 from pipelines.runs.folder import CHECKPOINTS, CONFIG, RESULT, RunRequest, read_json, write_json
 from pipelines.train.context import RayTrainContext, configure_process
@@ -81,20 +79,6 @@ def under_ray(runs: Sequence[RunRequest], workers: int) -> list[dict[str, Any]]:
     return results
 
 
-def shortened(recipe: Recipe, steps: int, batch_size: int) -> Recipe:
-    """Both phases with so many steps, from scratch, in float32."""
-    parts = {
-        phase: replace(
-            run,
-            train=replace(run.train, epochs=steps, max_steps=steps, batch_size=batch_size, amp=False),
-            model=replace(run.model, pretrained=""),
-            recognizer=replace(run.recognizer, pretrained=""),
-        )
-        for phase, run in (("init", recipe.init), ("adversarial", recipe.adversarial))
-    }
-    return replace(recipe, **parts)  # type: ignore[arg-type]
-
-
 def check_same(pair: Sequence[Sequence[RunRequest]]) -> None:
     """Raises: RuntimeError: the launchers ended with different weights."""
     for runs in zip(*pair, strict=True):
@@ -126,7 +110,7 @@ def main(recipe: str = "demo", steps: int = 120, batch_size: int = 32, workers: 
         workers: processes that train, one thread each
         repeats: turns, of which the medians count
     """
-    base = shortened(RECIPES[recipe](), steps, batch_size)
+    base = shortened(RECIPES[recipe](), batch_size, epochs=steps, max_steps=steps)
     size = base.init.model.clip
     turns = []
     with tempfile.TemporaryDirectory() as name:

@@ -13,7 +13,7 @@ from typing import Any
 import tyro
 
 from benchmarks.machine import machine_line
-from pipelines.compare import demo
+from pipelines.cli.demo import prepare_data
 from pipelines.compare.matrix import Comparison
 from pipelines.compare.tables import hypervolumes
 from pipelines.data.datasets.synth import SynthSettings
@@ -53,7 +53,7 @@ def main(
     out, recipe = out.resolve(), RECIPES["demo"]()
     with Progress() as progress:
         settings = SynthSettings("a", train_videos, test_videos, data_seed)
-        data = demo.prepare_data(out, settings, recipe, where.workers, progress)
+        data = prepare_data(out, settings, recipe, where.workers, progress)
     requests = [_evaluation(recipe, data, out / "raw", "raw")]
     for name in anonymizers:
         requests += _search(recipe, data, out / name, name, scales)

@@ -25,7 +25,7 @@ from benchmarks.machine import machine_line
 from benchmarks.processes import Watched, timed, watched
 from pipelines.cluster import ROOT
 from pipelines.recipes.named import RECIPES
-from pipelines.runs.config import RunConfig
+from pipelines.runs.config import AdversarialRun
 from pipelines.runs.folder import CHECKPOINTS, CONFIG, RESULT, write_json
 from stprivacy.anonymizers import LEARNED
 from stprivacy.checkpoint import ABOUT, save
@@ -70,7 +70,7 @@ class Speed:
     peak_mib: float
 
 
-def write_run(folder: Path, trained: RunConfig | None = None) -> Path:
+def write_run(folder: Path, trained: AdversarialRun | None = None) -> Path:
     """The folder of an adversarial run (default: of the recipe `paper`), as if trained: its weights are random."""
     trained = trained or RECIPES["paper"]().adversarial
     config = replace(trained, model=replace(trained.model, pretrained=""))

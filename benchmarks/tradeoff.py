@@ -14,11 +14,11 @@ from typing import Any
 import tyro
 
 from benchmarks.machine import machine_line
+from pipelines.cli.demo import prepare_data
 from pipelines.compare import demo
 from pipelines.data.datasets.synth import SynthSettings
 from pipelines.progress import Progress
 from pipelines.recipes.named import RECIPES
-from pipelines.tracking.tracker import Tracker, default_tracking_uri
 
 LARGEST_LOSS = {"vp-synth": 3.0, "vp-synth-b": 6.0}
 
@@ -34,21 +34,18 @@ def main(out: Path, seeds: int = 2, train_videos: int = 2400, test_videos: int =
         workers: processes that generate, decode and train
     """
     out, recipe = out.resolve(), RECIPES["demo"]()
-    tracker = Tracker(default_tracking_uri(out))
     results: list[dict[str, Any]] = []
-    with Progress() as progress:
-        for seed in range(seeds):
-            folder = out / f"seed-{seed}"
+    for seed in range(seeds):
+        folder = out / f"seed-{seed}"
+        with Progress() as progress:
             a, b = (
-                demo.prepare_data(
-                    folder, SynthSettings(actions, train_videos, test_videos, seed), recipe, workers, progress
-                )
+                prepare_data(folder, SynthSettings(actions, train_videos, test_videos, seed), recipe, workers, progress)
                 for actions in ("a", "b")
             )
-            runs = demo.Runs(folder / "runs")
-            requests = demo.training_runs(runs, a, recipe, seed) + demo.evaluation_runs(runs, a, recipe, seed)
-            requests += demo.evaluation_runs(runs, b, recipe, seed, (demo.RAW, demo.OURS), on="vp-synth-b")
-            results += demo.run_all(requests, tracker, workers, f"trade-off, seed {seed}", progress)
+        runs = demo.Runs(folder / "runs")
+        requests = demo.training_runs(runs, a, recipe, seed) + demo.evaluation_runs(runs, a, recipe, seed)
+        requests += demo.evaluation_runs(runs, b, recipe, seed, (demo.RAW, demo.OURS), on="vp-synth-b")
+        results += demo.run_all(requests, out, workers, f"trade-off, seed {seed}")
     print(machine_line("torch", "ray"))
     for dataset in LARGEST_LOSS:
         print("\n" + report(dataset, [row for row in results if row["dataset"] == dataset]))

@@ -231,11 +231,11 @@ class PhaseConfig:
 class LossConfig:
     """Weights of Eqs 12 and 13. `lambda_sparsification` and `lambda_reconstruction` are not the paper's (1 and 0)."""
 
-    lambda_action: float = 0.5
-    lambda_privacy: float = 0.5
-    privacy_objective: PrivacyLossForm = "linear"
-    lambda_sparsification: float = 1.0
-    lambda_reconstruction: float = 0.0
+    lambda_action: float = 0.5  # weight of L_Action in Eq 13
+    lambda_privacy: float = 0.5  # weight of L_Privacy in Eq 13; VITA's gamma
+    privacy_objective: PrivacyLossForm = "linear"  # linear is the paper's; bounded caps each term at log 2
+    lambda_sparsification: float = 1.0  # weight of L_Spars; the paper's is 1
+    lambda_reconstruction: float = 0.0  # weight of a masked reconstruction; the paper has none
 
     def __post_init__(self) -> None:
         for name in ("lambda_action", "lambda_privacy", "lambda_sparsification", "lambda_reconstruction"):

@@ -10,7 +10,7 @@ from pipelines.data.index import read_description
 from pipelines.locations import Location
 from pipelines.release.export import FEWEST_CLIPS, ExportFormat, FixedNetwork, check_packages, export
 from pipelines.release.real_clips import clips_of_data, clips_of_files
-from pipelines.runs.config import RunConfig, read_config
+from pipelines.runs.config import RunBase, read_config
 from stprivacy.deploy.load import load_trained
 from stprivacy.storage import checked_location, location
 
@@ -52,7 +52,7 @@ def export_command(
     print(f"{'file size':<22} {out.stat().st_size / 1e6:.2f} MB", out, sep="\n")
 
 
-def _real_clips(config: RunConfig, videos: Path | None, stride: int | None, count: int) -> Tensor:
+def _real_clips(config: RunBase, videos: Path | None, stride: int | None, count: int) -> Tensor:
     clip = config.model.clip
     if videos is None and stride is not None:
         raise ValueError("--stride belongs to --videos: an ingested data set has its own")

@@ -7,14 +7,15 @@ from typing import Annotated, Any
 
 import tyro
 
-from pipelines.cli.phases import absolute_path, ingested_folder, print_result
+from pipelines.cli.phases import Network, absolute_path, ingested_folder, print_result
 from pipelines.data.index import read_description
 from pipelines.locations import Location
 from pipelines.recipes.named import RECIPES, describe_recipes
 from pipelines.recipes.paper_tables import STRIDES, TABLE_ROWS
 from pipelines.recipes.recipe import Recipe
-from pipelines.runs.config import RunConfig, make_request
+from pipelines.runs.config import AnyRun, LaterRun, make_request, run_of
 from pipelines.runs.folder import RunRequest
+from pipelines.runs.plan import testing, training
 from pipelines.runs.protocols import check_data
 from pipelines.train.options import LaunchOptions, launch_runs
 from stprivacy.anonymizers import LEARNED
@@ -36,16 +37,18 @@ class PaperOptions:
     seed: int = 0  # of weights, order of the clips, augmentation and mask noise
     split: int = 1  # official split of the data set, from 1
 
-    def of(self, run: RunConfig) -> RunConfig:
+    def of(self, run: AnyRun) -> AnyRun:
         """A phase of the paper with these settings."""
         own = ("batch_size", "accumulate_steps", "amp", "compile", "max_steps")
         train: PhaseConfig = replace(run.train, **{name: getattr(self, name) for name in own})
-        model, recognizer = run.model, run.recognizer
-        if model.pretrained:  # rivals' networks start from nothing
-            model = replace(model, pretrained=self.pretrained, pretrained_pixels=self.pretrained_pixels)
-        recognizer = replace(recognizer, pretrained=self.pretrained, pretrained_pixels=self.pretrained_pixels)
-        run = replace(run, train=train, model=absolute_path(model), recognizer=absolute_path(recognizer))
-        return replace(run, seed=self.seed, split=self.split)
+        run = replace(run, train=train, seed=self.seed, split=self.split)
+        if run.model.pretrained:  # rivals' networks start from nothing
+            run = replace(run, model=self._started(run.model))
+        return replace(run, recognizer=self._started(run.recognizer)) if isinstance(run, LaterRun) else run
+
+    def _started(self, network: Network) -> Network:
+        start = replace(network, pretrained=self.pretrained, pretrained_pixels=self.pretrained_pixels)
+        return absolute_path(start)
 
 
 def paper_command() -> None:
@@ -96,10 +99,10 @@ def paper_runs(row: str, data: Path, train_data: Path | None, out: Path, options
     test = replace(options.of(recipe.evaluate), data=tested, action_data=trained if by_frames else "")
     check_data(test)
     learned = test.anonymizer in LEARNED
-    training = _training(recipe, trained, tested if by_frames else "", out, options) if learned else []
-    if training:
-        test = replace(test, from_run=str(training[-1].folder))
-    return [*training, make_request(out / row, test, f"evaluate {row}")]
+    before = _training(recipe, trained, tested if by_frames else "", out, options) if learned else []
+    if before:
+        test = testing(test, run_of(before[-1].config), before[-1].folder)
+    return [*before, make_request(out / row, test, f"evaluate {row}")]
 
 
 def _training(recipe: Recipe, data: str, exclude: str, out: Path, options: PaperOptions) -> list[RunRequest]:
@@ -107,12 +110,8 @@ def _training(recipe: Recipe, data: str, exclude: str, out: Path, options: Paper
     folder = out / "-".join(
         [recipe.init.anonymizer, Path(data).name, *(["without", Path(exclude).name] if exclude else [])]
     )
-    init, adversarial = (
-        replace(options.of(run), recipe="paper", data=data, exclude=exclude)
-        for run in (recipe.init, recipe.adversarial)
-    )
-    adversarial = replace(adversarial, from_run=str(folder / "init"))
-    return [make_request(folder / "init", init), make_request(folder / "adversarial", adversarial)]
+    runs = options.of(recipe.init), options.of(recipe.adversarial)
+    return [*training(*runs, folder / "init", folder / "adversarial", recipe="paper", data=data, exclude=exclude)]
 
 
 def _check(option: str, folder: Path, dataset: str, row: str) -> str:

@@ -4,14 +4,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from operator import methodcaller
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from pipelines.locations import Location
 from pipelines.recipes.ablations import ABLATIONS, DEPARTURES
 from pipelines.recipes.named import RECIPES
 from pipelines.recipes.recipe import Recipe
-from pipelines.runs.config import ProtocolName, RunConfig, make_request
+from pipelines.runs.config import EvaluateRun, ProtocolName, make_request
 from pipelines.runs.folder import RunRequest
+from pipelines.runs.plan import deployed_ratios, testing, training
 from stprivacy.anonymizers import LEARNED, PURPOSES, AnonymizerName, Region
 from stprivacy.attackers import ALL, attacker_names
 
@@ -127,14 +128,14 @@ def _cells(comparison: Comparison, out: Path, row: str, seed: int, protocol: Pro
         region=comparison.region,
     )
     own = test.deploy_keep_ratio
-    ratios = dict.fromkeys([own, *(comparison.deploy_keep_ratios if own < 1 else ())])
+    ratios = deployed_ratios(own, comparison.deploy_keep_ratios)
     return [
         Cell(row, seed, protocol, before, _evaluation(out, replace(test, deploy_keep_ratio=ratio), ratio == own))
         for ratio in ratios
     ]
 
 
-def _tested(comparison: Comparison, out: Path, row: str, seed: int) -> tuple[RunConfig, tuple[RunRequest, ...]]:
+def _tested(comparison: Comparison, out: Path, row: str, seed: int) -> tuple[EvaluateRun, tuple[RunRequest, ...]]:
     """How a row is evaluated, and the runs that must come before."""
     recipe = RECIPES[comparison.recipe]()
     if row not in TRAINED and row != INITIALISED:
@@ -145,23 +146,15 @@ def _tested(comparison: Comparison, out: Path, row: str, seed: int) -> tuple[Run
     # What begins alike has one phase 1.
     start = STPRIVACY if own.init == TRAINED[STPRIVACY](recipe).init else name
     folder = (comparison.trained or out) / f"seed-{seed}"
-    runs = _training(own, comparison.data, folder / start / "init", folder / name / "adversarial", seed)
+    titles = f"init {start}, seed {seed}", f"adversarial {name}, seed {seed}"
+    both: dict[str, Any] = {"data": str(comparison.data), "seed": seed}
+    runs = training(own.init, own.adversarial, folder / start / "init", folder / name / "adversarial", titles, **both)
     before = runs[:1] if row == INITIALISED else runs
-    test = replace(own.evaluate, from_run=str(before[-1].folder), deploy_keep_ratio=own.init.model.keep_ratio)
-    return (test if row == INITIALISED else replace(test, privacy_heads=own.adversarial.privacy_heads)), before
+    source = own.init if row == INITIALISED else own.adversarial
+    return testing(own.evaluate, source, before[-1].folder), before
 
 
-def _training(recipe: Recipe, data: Path, start: Path, folder: Path, seed: int) -> tuple[RunRequest, RunRequest]:
-    """Phase 1 in the folder `start`, and phase 2 in `folder`."""
-    init = replace(recipe.init, data=str(data), seed=seed)
-    adversarial = replace(recipe.adversarial, data=str(data), seed=seed, from_run=str(start))
-    return (
-        make_request(start, init, f"init {start.parent.name}, seed {seed}"),
-        make_request(folder, adversarial, f"adversarial {folder.parent.name}, seed {seed}"),
-    )
-
-
-def _evaluation(out: Path, test: RunConfig, own_ratio: bool) -> RunRequest:
+def _evaluation(out: Path, test: EvaluateRun, own_ratio: bool) -> RunRequest:
     """The folder says what tells cells of one comparison apart."""
     parts = ["evaluate", test.protocol, *([] if own_ratio else [f"keep-{test.deploy_keep_ratio:g}"])]
     title = f"evaluate {test.label}, {test.protocol}, seed {test.seed}" + (

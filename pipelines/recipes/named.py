@@ -5,17 +5,24 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from pipelines.recipes.ablations import ABLATIONS, DEPARTURES
 from pipelines.recipes.paper_tables import TABLE_ROWS
 from pipelines.recipes.recipe import Recipe
-from pipelines.runs.config import PROTOCOLS, RunConfig
+from pipelines.runs.config import (
+    PROTOCOLS,
+    AdversarialLosses,
+    AdversarialRun,
+    EvaluateRun,
+    InitLosses,
+    InitRun,
+)
 from stprivacy.anonymizers import PURPOSES
 from stprivacy.attackers import ATTACKERS
 from stprivacy.config import (
     AugmentConfig,
     ClipConfig,
-    LossConfig,
     ModelConfig,
     OptimConfig,
     PhaseConfig,
@@ -36,24 +43,28 @@ def demo() -> Recipe:
     VITA and SPAct have a quarter and an eighth of their papers' widths, and VITA restarts each adversary once. Expected
     on vp-synth, on two cores: about ten minutes; scores in the README.
     """
-    base = RunConfig(
-        phase="init",
-        recipe="demo",
-        model=_demo_model(),
-        recognizer=RecognizerConfig(
-            embed_dim=64, num_heads=4, depth=3, stem="tubelet_mlp", mask_gradient="bounded", drop_path=0.0
-        ),
-        losses=LossConfig(lambda_sparsification=10.0, lambda_reconstruction=1.0),
-        vita=VITAConfig(restart_steps=30),
-        augment=AugmentConfig(crop_scale=(0.7, 1.0), crop_aspect=(0.85, 1 / 0.85), flip_probability=0.0),
-        views=TestViewsConfig(clips=2, crops=1),
+    recognizer = RecognizerConfig(
+        embed_dim=64, num_heads=4, depth=3, stem="tubelet_mlp", mask_gradient="bounded", drop_path=0.0
     )
     optim = OptimConfig(learning_rate=32e-3, warmup_epochs=0.5)
-    train = PhaseConfig(batch_size=32, checkpoint_every_steps=150, optim=optim)
+    train = PhaseConfig(epochs=7, batch_size=32, checkpoint_every_steps=150, optim=optim)
+    init = InitRun(
+        recipe="demo",
+        model=_demo_model(),
+        losses=InitLosses(lambda_sparsification=10.0, lambda_reconstruction=1.0),
+        train=train,
+        augment=AugmentConfig(crop_scale=(0.7, 1.0), crop_aspect=(0.85, 1 / 0.85), flip_probability=0.0),
+    )
     return Recipe(
-        init=replace(base, train=replace(train, epochs=7)),
-        adversarial=replace(base, phase="adversarial", train=replace(train, epochs=2, anonymizer_rate_scale=0.02)),
-        evaluate=replace(base, phase="evaluate", train=replace(train, epochs=7)),
+        init=init,
+        adversarial=init.to(
+            AdversarialRun,
+            recognizer=recognizer,
+            losses=AdversarialLosses(lambda_sparsification=10.0),
+            vita=VITAConfig(restart_steps=30),
+            train=replace(train, epochs=2, anonymizer_rate_scale=0.02),
+        ),
+        evaluate=init.to(EvaluateRun, recognizer=recognizer, views=TestViewsConfig(clips=2, crops=1)),
         stride=3,
         short_side_px=72,
         init_epochs={"vita": 3, "spact": 3},
@@ -88,19 +99,14 @@ def paper() -> Recipe:
     tuned them, is unpublished. In phase 1 this follows DynamicViT's practice: backbone at a hundredth of the
     predictors' rate, frozen for five epochs.
     """
-    base = RunConfig(
-        phase="init",
-        recipe="paper",
-        model=ModelConfig(pretrained="deit_small_patch16_224", pretrained_pixels="imagenet"),
-        recognizer=RecognizerConfig(pretrained="deit_small_patch16_224", pretrained_pixels="imagenet"),
-        train=PhaseConfig(amp=True),
-        prefetch_batches=2,
-    )
+    weights: dict[str, Any] = {"pretrained": "deit_small_patch16_224", "pretrained_pixels": "imagenet"}
+    recognizer, train = RecognizerConfig(**weights), PhaseConfig(amp=True)
     tuned = OptimConfig(backbone_rate_scale=0.01, backbone_freeze_epochs=5)
+    init = InitRun(recipe="paper", model=ModelConfig(**weights), train=replace(train, optim=tuned), prefetch_batches=2)
     return Recipe(
-        init=replace(base, train=replace(base.train, optim=tuned)),
-        adversarial=replace(base, phase="adversarial", train=replace(base.train, epochs=40)),
-        evaluate=replace(base, phase="evaluate"),
+        init=init,
+        adversarial=init.to(AdversarialRun, recognizer=recognizer, train=replace(train, epochs=40)),
+        evaluate=init.to(EvaluateRun, recognizer=recognizer, train=train),
         stride=2,
         short_side_px=128,
     )
@@ -109,10 +115,12 @@ def paper() -> Recipe:
 def _varied(base: str, change: Callable[[Recipe], Recipe], name: str) -> Recipe:
     """A changed recipe, whose runs carry its name: a later phase finds it by that of the run it starts from."""
     recipe = change(_BASES[base]())
-    init, adversarial, evaluate = (
-        replace(run, recipe=name) for run in (recipe.init, recipe.adversarial, recipe.evaluate)
+    return replace(
+        recipe,
+        init=replace(recipe.init, recipe=name),
+        adversarial=replace(recipe.adversarial, recipe=name),
+        evaluate=replace(recipe.evaluate, recipe=name),
     )
-    return replace(recipe, init=init, adversarial=adversarial, evaluate=evaluate)
 
 
 _BASES: dict[str, Callable[[], Recipe]] = {"demo": demo, "paper": paper}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from pipelines.runs.config import PhaseName, RunConfig, with_anonymizer
+from pipelines.runs.config import AdversarialRun, EvaluateRun, InitRun, PhaseName, RunBase, with_anonymizer
 from stprivacy.anonymizers import LearnedName
 
 
@@ -18,9 +18,9 @@ class Recipe:
     "defended".
     """
 
-    init: RunConfig
-    adversarial: RunConfig
-    evaluate: RunConfig
+    init: InitRun
+    adversarial: AdversarialRun
+    evaluate: EvaluateRun
     stride: int
     short_side_px: int
     dataset: str = ""
@@ -28,7 +28,7 @@ class Recipe:
     init_epochs: Mapping[str, int] = field(default_factory=dict)
     rate_scales: Mapping[str, float] = field(default_factory=dict)
 
-    def of(self, phase: PhaseName) -> RunConfig:
+    def of(self, phase: PhaseName) -> RunBase:
         """The configuration of one phase."""
         return {"init": self.init, "adversarial": self.adversarial, "evaluate": self.evaluate}[phase]
 

@@ -10,7 +10,7 @@ from pipelines.data.index import VideoRow, read_description
 from pipelines.data.reader import ParquetClips
 from pipelines.reports.masks import KeepMap, KeepSums
 from pipelines.reports.runs import Evaluation
-from pipelines.train.execute import tested_anonymizer
+from pipelines.runs.anonymizer import tested_anonymizer
 from stprivacy.anonymized import Anonymized
 from stprivacy.anonymizers.as_released import AsReleased
 from stprivacy.deploy.load import print_warning

@@ -8,9 +8,9 @@ from typing import Any, get_args
 
 from pipelines.compare.matrix import ROWS
 from pipelines.compare.tables import needed_keys
-from pipelines.runs.config import PROTOCOLS, PhaseName, RunConfig
+from pipelines.runs.config import PROTOCOLS, EvaluateRun, PhaseName, run_of
 from pipelines.runs.folder import CONFIG, LAUNCH, RESULT, read_json
-from stprivacy.plain import from_dict, to_dict
+from stprivacy.plain import to_dict
 from stprivacy.run_files import read_result
 
 # Settings of an evaluation without which two results say nothing about each other ...
@@ -38,7 +38,7 @@ class Evaluation:
     """A finished evaluation: its settings, what result.json holds, and the name of its row."""
 
     folder: Path
-    run: RunConfig
+    run: EvaluateRun
     result: Mapping[str, Any]
     label: str
 
@@ -123,14 +123,14 @@ def _read(folder: Path) -> Evaluation | LeftOut | None:
         settings = read_json(folder / CONFIG)
         if settings.get("phase") not in get_args(PhaseName):
             return None
-        run, result = from_dict(RunConfig, settings), read_result(folder)
+        run, result = run_of(settings), read_result(folder)
     except (ValueError, OSError) as error:
         is_run = (folder / RESULT).exists() or (folder / LAUNCH).exists()
         return LeftOut(folder, f"unreadable: {error}") if is_run else None
     if not result:
         # Copies of config.json, such as those in MLflow's store, were never launched.
         return LeftOut(folder, f"{run.phase}, not finished") if (folder / LAUNCH).exists() else None
-    if run.phase != "evaluate":
+    if not isinstance(run, EvaluateRun):
         return None
     needed = (*needed_keys(), "dataset", "data_fingerprint", "attacker")
     missing = [key for key in needed if key not in result]

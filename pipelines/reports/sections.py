@@ -11,8 +11,9 @@ import torch
 from matplotlib.figure import Figure
 
 from pipelines.compare.matrix import ROWS
+from pipelines.compare.strip import strip_figure
 from pipelines.compare.tables import NOTES, by_attacker, hypervolume_intervals, hypervolumes, numbers, readable
-from pipelines.curves import save_figure, strip_figure
+from pipelines.curves import save_figure
 from pipelines.reports.attacks import attacker_figure, hypervolume_figure
 from pipelines.reports.clips import Material, RowPictures, draw_row, open_material
 from pipelines.reports.masks import PERSON_RULE, KeepMap, keep_map_figure, person_figure

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipelines.runs.config import SETTINGS
 from pipelines.runs.folder import CONFIG, DESCRIPTION, FAILURE, LAUNCH, PROGRESS, RunRequest, read_json, write_json
 from pipelines.runs.inputs import check_inputs, check_unchanged, note_inputs
 from stprivacy.deploy.load import check_trained
@@ -50,6 +51,8 @@ def check(run: RunRequest) -> None:
     """
     wanted, defaults = json.loads(json.dumps([run.config, dict(run.defaults)]))
     present = read_json(run.folder / CONFIG)
+    # Files of earlier versions hold the settings of all phases.
+    present = {name: value for name, value in present.items() if name in wanted or name not in SETTINGS}
     present = present and _filled(present, defaults)
     if present and present != wanted:
         raise ValueError(

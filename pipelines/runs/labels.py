@@ -8,18 +8,18 @@ from numpy.typing import NDArray
 
 from pipelines.data.index import VideoIndex, VideoRow
 from pipelines.data.reader import ParquetClips, is_for_validation
-from pipelines.runs.config import RunConfig
+from pipelines.runs.config import AdversarialRun, EvaluateRun, InitRun, RunBase, run_of
 from pipelines.runs.folder import RunRequest
 from pipelines.runs.protocols import attribute_groups
+from stprivacy.config import ClipConfig
 from stprivacy.deploy.load import print_warning
-from stprivacy.plain import from_dict
 from stprivacy.storage import location
 
 Labels = NDArray[np.uint8]
 _SHOWN_NAMES = 8
 
 
-def check_labels(runs: Sequence[RunConfig], tell: Callable[[str], None]) -> None:
+def check_labels(runs: Sequence[RunBase], tell: Callable[[str], None]) -> None:
     """See whether each run has videos to train on and to test on, with labels that differ.
 
     `tell` gets a sentence, once, for each attribute that limits a run without making it pointless.
@@ -28,11 +28,13 @@ def check_labels(runs: Sequence[RunConfig], tell: Callable[[str], None]) -> None
     told: set[str] = set()
     opened = lru_cache(maxsize=None)(_open)  # comparisons have dozens of runs over the same data
     for run in runs:
-        frames = run.protocol == "frame-level"
-        left_out = run.data if frames else run.exclude
-        clips = opened(run.data, run.exclude, run.split, run.validation_share, frames, run.needs_person)
-        if frames:
-            opened(run.action_data, left_out, run.split, run.validation_share, False, run.needs_person)
+        if isinstance(run, EvaluateRun):
+            frames = run.protocol == "frame-level"
+            clips = opened(run.data, "", run.split, run.validation_share, frames, run.needs_person)
+            if frames:
+                opened(run.action_data, run.data, run.split, run.validation_share, False, run.needs_person)
+        else:
+            clips = opened(run.data, run.exclude, run.split, 0.0, False, False)
         for note in dict.fromkeys(_notes(run, clips)):
             if note not in told:
                 told.add(note)
@@ -41,20 +43,20 @@ def check_labels(runs: Sequence[RunConfig], tell: Callable[[str], None]) -> None
 
 def check_labels_of(requests: Sequence[RunRequest]) -> None:
     """The same of runs that are not finished; warnings go to standard error. Raises: ValueError: as that does."""
-    check_labels([from_dict(RunConfig, request.config) for request in requests if not request.finished], print_warning)
+    check_labels([run_of(request.config) for request in requests if not request.finished], print_warning)
 
 
 def _open(data: str, exclude: str, split: int, share: float, frames: bool, persons: bool) -> ParquetClips:
     """A data set as a worker opens it. Raises: ValueError: it has no video to train on, or for validation."""
     left_out = frozenset(row.video_id for row in VideoIndex(location(exclude)).rows) if exclude else frozenset[str]()
     return ParquetClips(
-        location(data), RunConfig("init", "").model.clip, split=split, left_out=left_out, validation_share=share,
+        location(data), ClipConfig(), split=split, left_out=left_out, validation_share=share,
         frame_labels=frames, person_regions=persons,
     )  # fmt: skip
 
 
-def _notes(run: RunConfig, clips: ParquetClips) -> Iterator[str]:
-    if run.phase == "init" or (run.phase == "adversarial" and run.anonymizer == "spact"):
+def _notes(run: RunBase, clips: ParquetClips) -> Iterator[str]:
+    if isinstance(run, InitRun) or (isinstance(run, AdversarialRun) and run.anonymizer == "spact"):
         return  # reads no attribute
     names = clips.attribute_names
     constant, training = _constant(clips.train, names), _every(len(clips.train), "training", run.split)
@@ -68,12 +70,12 @@ def _notes(run: RunConfig, clips: ParquetClips) -> Iterator[str]:
             f"{run.data}: {training} {_listed(constant)}: no recognizer can "
             "learn to read it, and its scores say nothing about privacy"
         )
-    if run.phase == "evaluate":
+    if isinstance(run, EvaluateRun):
         yield from _notes_of_test(run, clips)
         yield from _notes_of_validation(run, clips)
 
 
-def _notes_of_test(run: RunConfig, clips: ParquetClips) -> Iterator[str]:
+def _notes_of_test(run: EvaluateRun, clips: ParquetClips) -> Iterator[str]:
     if not clips.test:
         raise ValueError(f"{run.data} has no videos in the test split: check the split column of what was ingested")
     names, videos = clips.attribute_names, len(clips.test)
@@ -90,7 +92,7 @@ def _notes_of_test(run: RunConfig, clips: ParquetClips) -> Iterator[str]:
         yield f"{run.data}: {len(constant)} of {len(names)} attributes are the same in all {videos} test videos: no AP"
 
 
-def _notes_of_validation(run: RunConfig, clips: ParquetClips) -> Iterator[str]:
+def _notes_of_validation(run: EvaluateRun, clips: ParquetClips) -> Iterator[str]:
     if not run.validation_share:
         return
     trained = {row.video_id for row in clips.train}

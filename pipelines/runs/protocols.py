@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 from pipelines.data.datasets import celebv_hq, p_hvu
 from pipelines.data.index import Description, read_description
-from pipelines.runs.config import RunConfig, read_config
+from pipelines.runs.config import EvaluateRun, read_config
 from pipelines.runs.inputs import check_unchanged, is_other, trained_on
 from stprivacy.attackers import DEFAULT_ATTACKERS
 from stprivacy.storage import location
 
 
-def check_protocol(run: RunConfig) -> None:
+def check_protocol(run: EvaluateRun) -> None:
     """See whether an evaluation's data and anonymizer are those of its protocol.
 
     Raises: ValueError: they are not; the message says what was expected where.
@@ -20,7 +20,7 @@ def check_protocol(run: RunConfig) -> None:
         _check_source(run, read_description(location(run.data)))
 
 
-def check_data(run: RunConfig) -> None:
+def check_data(run: EvaluateRun) -> None:
     """See whether an evaluation's data are those of its protocol. Raises: ValueError: as `check_protocol`."""
     data = read_description(location(run.data))
     single = "one action for each video, and this data set has several: that is protocol ospar"
@@ -42,7 +42,7 @@ def check_data(run: RunConfig) -> None:
         attribute_groups(run)
 
 
-def attribute_groups(run: RunConfig) -> dict[str, list[int]]:
+def attribute_groups(run: EvaluateRun) -> dict[str, list[int]]:
     """The attributes that the protocol scores together: their columns by the group's name; none but in ospar.
 
     Raises: ValueError: an attribute that is neither an object nor a scene, no object or no scene, or one action only.
@@ -63,7 +63,7 @@ def attribute_groups(run: RunConfig) -> dict[str, list[int]]:
     return groups
 
 
-def _check_source(run: RunConfig, data: Description) -> None:
+def _check_source(run: EvaluateRun, data: Description) -> None:
     """The run whose anonymizer is tested."""
     folder = location(run.from_run)
     source = read_config(folder)
@@ -90,7 +90,7 @@ def _check_source(run: RunConfig, data: Description) -> None:
         )
 
 
-def _expect(names: Sequence[str], expected: Sequence[str], run: RunConfig) -> None:
+def _expect(names: Sequence[str], expected: Sequence[str], run: EvaluateRun) -> None:
     if set(names) != set(expected):
         raise ValueError(
             f"{run.data}: protocol {run.protocol} takes the attributes {_short(expected)}; the data set has "

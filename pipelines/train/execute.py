@@ -1,6 +1,5 @@
 """One run on one worker: from its configuration to its result."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,15 +9,15 @@ from torch import nn
 
 from pipelines.data.index import VideoIndex
 from pipelines.data.reader import ParquetClips
-from pipelines.runs.config import PhaseName, RunConfig, check_source, learned_name
+from pipelines.runs.anonymizer import tested_anonymizer
+from pipelines.runs.config import AdversarialRun, EvaluateRun, InitRun, RunBase, check_source, run_of
 from pipelines.runs.protocols import attribute_groups, check_protocol
 from pipelines.train.objectives import make_objective
 from pipelines.train.start import pretrain, startable
-from stprivacy.anonymizers import LEARNED, Anonymizer, FrameAnonymizer, STPrivacy, make_anonymizer
-from stprivacy.anonymizers.as_released import AsReleased, value_range
+from stprivacy.anonymizers import LEARNED, FrameAnonymizer
 from stprivacy.attackers import ATTACKERS, AttackerSettings, WhitenedFrames, attacker_names
 from stprivacy.checkpoint import CheckpointStore
-from stprivacy.deploy.load import FINAL, Warn, load_anonymizer
+from stprivacy.deploy.load import FINAL, load_anonymizer
 from stprivacy.models.frame_recognizer import FrameRecognizer
 from stprivacy.models.recognizer import Recognizer
 from stprivacy.noise import derived_seed
@@ -29,7 +28,6 @@ from stprivacy.phases.evaluation.predictions import Scoring
 from stprivacy.phases.initialize import initialize
 from stprivacy.phases.loop import Training
 from stprivacy.phases.reconstruct import reconstruct
-from stprivacy.plain import from_dict
 from stprivacy.storage import location
 
 Result = dict[str, float | str]
@@ -37,40 +35,48 @@ Result = dict[str, float | str]
 
 def execute(config: dict[str, Any], folder: Path, context: PhaseContext, store: CheckpointStore) -> Result:
     """Run the phase that `config` describes; gives back what belongs into result.json, the same on every worker."""
-    run = from_dict(RunConfig, config)
+    run = run_of(config)
     check_source(run)
     data = _open(run, location(run.data), context)
     # New weights are drawn from torch's own generator: the same ones on every worker and on every restart.
     torch.manual_seed(derived_seed(run.seed, run.phase, "weights"))
     training = Training(data, run.train, context, store, run.seed)
-    missed = _without_person(run, data, training) if run.needs_person else {}
-    scores = _PHASES[run.phase](run, training)
+    missed = _without_person(run, data, training) if isinstance(run, EvaluateRun) and run.needs_person else {}
+    scores = _do(run, training)
     about = {"dataset": data.index.description.dataset, "data_fingerprint": data.fingerprint}
     about |= {FINAL: f"{store.newest:06d}"}
     return run.parameters() | about | {"world_size": context.world_size} | missed | scores
 
 
-def _open(run: RunConfig, folder: Path, context: PhaseContext, **options: Any) -> ParquetClips:
+def _do(run: RunBase, training: Training) -> Result:
+    if isinstance(run, InitRun):
+        return _initialize(run, training)
+    if isinstance(run, AdversarialRun):
+        return _adversarial(run, training)
+    assert isinstance(run, EvaluateRun)
+    return _evaluate(run, training)
+
+
+def _open(run: RunBase, folder: Path, context: PhaseContext, **options: Any) -> ParquetClips:
     """A data set as the run reads it on this worker."""
     if run.exclude:
         options["left_out"] = _video_ids(location(run.exclude))
+    if isinstance(run, EvaluateRun):
+        options |= {"views": run.views, "person_regions": run.needs_person, "validation_share": run.validation_share}
     return ParquetClips(
         folder,
         run.model.clip,
         run.augment,
-        run.views,
         seed=run.seed,
         rank=context.rank,
         world_size=context.world_size,
         prefetch_batches=run.prefetch_batches,
         split=run.split,
-        person_regions=run.needs_person,
-        validation_share=run.validation_share,
         **options,
     )
 
 
-def _without_person(run: RunConfig, data: ParquetClips, training: Training) -> Result:
+def _without_person(run: EvaluateRun, data: ParquetClips, training: Training) -> Result:
     """Count, and tell, the test videos that the anonymizer leaves as they are, as no person was found in them."""
     missed = data.test_videos_without_person()
     if missed and training.store.empty:  # a run that goes on has told
@@ -85,22 +91,22 @@ def _video_ids(folder: Path) -> frozenset[str]:
     return frozenset(row.video_id for row in VideoIndex(folder).rows)
 
 
-def _initialize(run: RunConfig, training: Training) -> Result:
-    model = LEARNED[learned_name(run)](run.model)
+def _initialize(run: InitRun, training: Training) -> Result:
+    model = LEARNED[run.anonymizer](run.model)
     if isinstance(model, FrameAnonymizer):
         return dict(reconstruct(model, training))
     pretrain({"anonymizer": model}, run.model, training)
     return dict(initialize(model, run.losses, training))
 
 
-def _adversarial(run: RunConfig, training: Training) -> Result:
+def _adversarial(run: AdversarialRun, training: Training) -> Result:
     model = load_anonymizer(location(run.from_run), (), run.allow_older_weights, training.context.tell)
     action = Recognizer(run.recognizer, run.model.clip, len(training.data.action_names))
     pretrain({"action_recognizer": action}, run.recognizer, training)
     return dict(adversarial(model, action, make_objective(run, training), run.losses, training))
 
 
-def _evaluate(run: RunConfig, training: Training) -> Result:
+def _evaluate(run: EvaluateRun, training: Training) -> Result:
     check_protocol(run)
     if run.protocol == "frame-level":
         return _evaluate_frames(run, training)
@@ -115,12 +121,12 @@ def _evaluate(run: RunConfig, training: Training) -> Result:
     return {"protocol": run.protocol, "as_released": _released(run)} | scores
 
 
-def _evaluate_frames(run: RunConfig, training: Training) -> Result:
+def _evaluate_frames(run: EvaluateRun, training: Training) -> Result:
     """Section 4.7: private attributes frame by frame, actions learned on a data set of their own."""
     context = training.context
     # Videos in both data sets have the same ids: what is tested on must not be trained on.
     left_out = _video_ids(location(run.data))
-    actions = _open(replace(run, exclude=""), location(run.action_data), context, left_out=left_out)
+    actions = _open(run, location(run.action_data), context, left_out=left_out)
     data = _open(run, location(run.data), context, frame_labels=True, action_names=actions.action_names)
     model = tested_anonymizer(run, data.attribute_names, context.tell)
     clip, config = run.model.clip, run.recognizer
@@ -139,21 +145,7 @@ def _evaluate_frames(run: RunConfig, training: Training) -> Result:
     return about | {"action_dataset": actions.index.description.dataset} | scores
 
 
-def tested_anonymizer(run: RunConfig, attribute_names: Sequence[str], warn: Warn) -> Anonymizer:
-    """The anonymizer that an evaluation tests, with the recipient's copy in place of its output where that is wanted.
-
-    Raises: ValueError: the run that it comes from is gone, or has no anonymizer of these attributes.
-    """
-    source = location(run.from_run)
-    loaded = load_anonymizer(source, attribute_names, run.allow_older_weights, warn) if run.from_run else None
-    model = loaded or make_anonymizer(run.anonymizer, run.model, run.rival())
-    if not run.as_released:
-        return model
-    whitest = value_range(loaded.config) if isinstance(loaded, STPrivacy) else 1.0
-    return AsReleased(model, run.model.clip, run.released_quality, whitest)
-
-
-def _released(run: RunConfig) -> str:
+def _released(run: EvaluateRun) -> str:
     """How the tested clips were released, in words."""
     return f"h264 crf {run.released_quality}" if run.as_released else "no"
 
@@ -170,7 +162,7 @@ def _tell_left_out(scores: Result, training: Training) -> None:
             )
 
 
-def make_attackers(run: RunConfig, attributes: int) -> dict[str, nn.Module]:
+def make_attackers(run: EvaluateRun, attributes: int) -> dict[str, nn.Module]:
     """The privacy attackers of an evaluation. The weights of each do not depend on which others there are."""
     settings = AttackerSettings(run.recognizer, run.model.clip, attributes, run.whitened_components)
     attackers = {}
@@ -178,10 +170,3 @@ def make_attackers(run: RunConfig, attributes: int) -> dict[str, nn.Module]:
         torch.manual_seed(derived_seed(run.seed, run.phase, "weights", name))
         attackers[name] = ATTACKERS[name](settings)
     return attackers
-
-
-_PHASES: dict[PhaseName, Callable[[RunConfig, Training], Result]] = {
-    "init": _initialize,
-    "adversarial": _adversarial,
-    "evaluate": _evaluate,
-}

@@ -2,7 +2,7 @@
 
 import torch
 
-from pipelines.runs.config import RunConfig
+from pipelines.runs.config import AdversarialRun
 from pipelines.train.start import pretrain, startable
 from stprivacy.attackers import AttackerSettings
 from stprivacy.models.frame_recognizer import FrameRecognizer, frame_clip
@@ -17,7 +17,7 @@ from stprivacy.phases.objectives.spact import FrameProjector, SelfSupervisedObje
 from stprivacy.phases.objectives.vita import FrameEnsembleObjective
 
 
-def make_objective(run: RunConfig, training: Training) -> PrivacyObjective:
+def make_objective(run: AdversarialRun, training: Training) -> PrivacyObjective:
     """What the run's anonymizer is trained against, from new or pretrained weights."""
     if run.anonymizer == "vita":
         return _vita(run, training)
@@ -26,7 +26,7 @@ def make_objective(run: RunConfig, training: Training) -> PrivacyObjective:
     return _stprivacy(run, training)
 
 
-def _stprivacy(run: RunConfig, training: Training) -> LabelObjective:
+def _stprivacy(run: AdversarialRun, training: Training) -> LabelObjective:
     attributes = len(training.data.attribute_names)
     settings = AttackerSettings(run.recognizer, run.model.clip, attributes, run.whitened_components)
     heads = {name: _head(name, run, settings) for name in run.privacy_heads}
@@ -35,7 +35,7 @@ def _stprivacy(run: RunConfig, training: Training) -> LabelObjective:
     return LabelObjective(heads, run.losses, training.settings, training.context)
 
 
-def _head(name: PrivacyHead, run: RunConfig, settings: AttackerSettings) -> Head:
+def _head(name: PrivacyHead, run: AdversarialRun, settings: AttackerSettings) -> Head:
     """A privacy head. Its weights do not depend on which others there are."""
     if name == "standard":
         return make_head(name, settings, run.model)
@@ -44,7 +44,7 @@ def _head(name: PrivacyHead, run: RunConfig, settings: AttackerSettings) -> Head
         return make_head(name, settings, run.model)
 
 
-def _vita(run: RunConfig, training: Training) -> FrameEnsembleObjective:
+def _vita(run: AdversarialRun, training: Training) -> FrameEnsembleObjective:
     def make_adversary() -> FrameRecognizer:
         adversary = FrameRecognizer(run.recognizer, run.model.clip, len(training.data.attribute_names))
         # Also where the phase goes on: a restart in mid-phase begins from these weights, and not from random ones.
@@ -56,7 +56,7 @@ def _vita(run: RunConfig, training: Training) -> FrameEnsembleObjective:
     return FrameEnsembleObjective(make_adversary, run.vita, training.seed, settings, training.context, first)
 
 
-def _spact(run: RunConfig, training: Training) -> SelfSupervisedObjective:
+def _spact(run: AdversarialRun, training: Training) -> SelfSupervisedObjective:
     encoder = Recognizer(run.recognizer, frame_clip(run.model.clip), run.recognizer.embed_dim)
     pretrain({"self_supervised": encoder}, run.recognizer, training)
     projector = FrameProjector(encoder, run.spact.projection_dim)

@@ -9,14 +9,15 @@ from typing import Any
 
 from pipelines.compare.tables import read_scores
 from pipelines.recipes.recipe import Recipe
-from pipelines.runs.config import RunConfig, make_request
-from pipelines.runs.folder import RunRequest, read_json, write_json
+from pipelines.runs.config import InitRun, make_request
+from pipelines.runs.folder import CONFIG, RunRequest, read_json, write_json
+from pipelines.runs.plan import deployed_ratios, testing, training
 from pipelines.tune.plan import Planned, SearchName
 from pipelines.tune.space import Space, changed, check_space, described
 from stprivacy.attackers import attacker_names
 from stprivacy.config import check_keep_ratio
 from stprivacy.plain import to_dict
-from stprivacy.storage import make_folder
+from stprivacy.storage import location, make_folder
 
 STOPPED, FAILED, SECONDS = "stopped.json", "failed.json", "seconds.json"
 
@@ -104,26 +105,27 @@ class Trial:
 def make_trial(sweep: Sweep, out: Path, planned: Planned) -> Trial:
     """The trial's runs, in folders below `out`. Trials whose phases 1 have the same settings share it."""
     recipe = changed(sweep.recipe, planned.parameters)
-    data, seed = str(sweep.data), sweep.seed
-    # Its losses are read in phase 2 alone, but for the weights of phase 1, which no parameter changes.
-    init = replace(recipe.init, data=data, seed=seed)
-    start = make_request(out / "init" / _digest(init), init, f"init of {described(_of_start(planned))}")
-    folder = out / "trials" / f"{planned.number:03d}"
-    name = f"trial {planned.number:03d}"
-    adversarial = replace(recipe.adversarial, data=data, seed=seed, from_run=str(start.folder))
-    runs = [make_request(folder / "adversarial", adversarial, f"{name}, {described(planned.parameters)}")]
-    own = recipe.init.model.keep_ratio
-    test = replace(
-        recipe.evaluate, data=data, seed=seed, from_run=str(runs[0].folder), label=name, **_attacked(sweep),
-        losses=adversarial.losses,
+    both: dict[str, Any] = {"data": str(sweep.data), "seed": sweep.seed}
+    folder, name = out / "trials" / f"{planned.number:03d}", f"trial {planned.number:03d}"
+    begun = read_json(folder / "adversarial" / CONFIG).get("from_run")
+    init = out / "init" / _digest(replace(recipe.init, **both))
+    titles = f"init of {described(_of_start(planned))}", f"{name}, {described(planned.parameters)}"
+    start, adversarial = training(
+        # A trial begun by an earlier version names its phase 1 otherwise.
+        recipe.init, recipe.adversarial, location(begun) if begun else init, folder / "adversarial", titles, **both
     )  # fmt: skip
-    ratios = tuple(dict.fromkeys([own, *(sweep.deploy_keep_ratios if own < 1 else ())]))
-    for ratio in ratios:
-        part = f"evaluate-keep-{ratio:g}"
-        runs.append(
-            make_request(folder / part, replace(test, deploy_keep_ratio=ratio), f"{name}, keep ratio {ratio:g}")
+    test = replace(recipe.evaluate, label=name, **_attacked(sweep), **both)
+    test = testing(test, recipe.adversarial, adversarial.folder)
+    ratios = deployed_ratios(recipe.init.model.keep_ratio, sweep.deploy_keep_ratios)
+    tests = [
+        make_request(
+            folder / f"evaluate-keep-{ratio:g}",
+            replace(test, deploy_keep_ratio=ratio),
+            f"{name}, keep ratio {ratio:g}",
         )
-    return Trial(planned, folder, start, tuple(runs), ratios)
+        for ratio in ratios
+    ]
+    return Trial(planned, folder, start, (adversarial, *tests), ratios)
 
 
 def raw_run(sweep: Sweep, out: Path) -> RunRequest:
@@ -159,5 +161,5 @@ def _of_start(planned: Planned) -> dict[str, float]:
     return {name: planned.parameters[name] for name in ("keep_ratio", "tubelet_frames") if name in planned.parameters}
 
 
-def _digest(init: RunConfig) -> str:
+def _digest(init: InitRun) -> str:
     return hashlib.sha256(json.dumps(to_dict(init), sort_keys=True).encode()).hexdigest()[:12]

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from benchmarks.orchestration import HEAD, check_same, table, under_torchrun
-from pipelines.runs.config import make_request
-from tests.support.launch_fixtures import TINY
+from pipelines.runs.config import AdversarialRun, make_request
+from tests.support.launch_fixtures import TINY, later
 from tests.support.shard_fixtures import write_tiny_dataset
 
 
 def test_the_phases_run_under_plain_torchrun(tmp_path: Path) -> None:
     data = write_tiny_dataset(tmp_path / "data", videos=12)
     init = replace(TINY, data=str(data), train=replace(TINY.train, max_steps=3))
-    adversarial = replace(init, phase="adversarial", from_run=str(tmp_path / "init"))
+    adversarial = later(init, AdversarialRun, from_run=str(tmp_path / "init"))
     runs = [make_request(tmp_path / run.phase, run) for run in (init, adversarial)]
     results = under_torchrun(runs, workers=2)
     assert [(result["phase"], result["world_size"]) for result in results] == [("init", 2), ("adversarial", 2)]

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipelines.runs.config import RunConfig
+from pipelines.runs.config import AdversarialRun, EvaluateRun, InitRun
 from pipelines.train.execute import execute
 from stprivacy.checkpoint import CheckpointError, CheckpointStore, load_latest, weights_digest
 from stprivacy.config import PhaseConfig
@@ -21,10 +21,11 @@ from stprivacy.deploy.deployed import Deployed, load_deployed
 from stprivacy.deploy.load import load_anonymizer, load_trained, weights_prefix
 from stprivacy.models.anonymizer import STPrivacy
 from stprivacy.phases.local import LocalContext
+from tests.support.launch_fixtures import later
 from tests.support.places import ROOT
 from tests.support.run_fixtures import do_run
 from tests.support.shard_fixtures import write_tiny_dataset
-from tests.support.tiny import MODEL, RECOGNIZER
+from tests.support.tiny import MODEL
 
 CONFIG = replace(MODEL, clip=replace(MODEL.clip, patch_size=8))
 
@@ -114,10 +115,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     data = str(write_tiny_dataset(folder / "data", videos=12, test_videos=12))
     train = PhaseConfig(epochs=1, batch_size=4)
-    init = RunConfig("init", "tiny", data, model=MODEL, recognizer=RECOGNIZER, train=train)
+    init = InitRun(recipe="tiny", data=data, model=MODEL, train=train)
     do_run(init, folder / "init")
-    do_run(replace(init, phase="adversarial", from_run=str(folder / "init")), folder / "adversarial")
-    evaluated = replace(init, phase="evaluate", from_run=str(folder / "init"), attackers=("standard",))
+    do_run(later(init, AdversarialRun, from_run=str(folder / "init")), folder / "adversarial")
+    evaluated = later(init, EvaluateRun, from_run=str(folder / "init"), attackers=("standard",))
     do_run(evaluated, folder / "evaluate")
     do_run(replace(init, anonymizer="spact", model=replace(MODEL, keep_ratio=1.0)), folder / "spact")
     return folder
@@ -172,7 +173,7 @@ def trained_twice(folder: Path) -> Path:
     """A finished run of two checkpoints, 1 and 2."""
     data = str(write_tiny_dataset(folder / "data", videos=8))
     train = PhaseConfig(epochs=1, batch_size=4, checkpoint_every_steps=1)
-    do_run(RunConfig("init", "tiny", data, model=MODEL, recognizer=RECOGNIZER, train=train), folder / "run")
+    do_run(InitRun(recipe="tiny", data=data, model=MODEL, train=train), folder / "run")
     return folder / "run"
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pipelines.runs.config import RunConfig
-from stprivacy.config import PhaseConfig, TestViewsConfig
+from pipelines.runs.config import RunBase
+from stprivacy.config import PhaseConfig
 from tests.support.launch_fixtures import TINY
 from tests.support.run_fixtures import do_run
 
@@ -15,9 +15,9 @@ METADATA = ("format_version", "weights_sha256", "keep_ratio", "clip", "value_ran
 _QUICK = PhaseConfig(epochs=1, batch_size=6, max_steps=2)
 
 
-def quick_run(folder: Path, data: Path, run: RunConfig = TINY) -> Path:
+def quick_run(folder: Path, data: Path, run: RunBase = TINY) -> Path:
     """A run of two steps on a tiny data set; gives back its folder."""
-    do_run(replace(run, data=str(data), train=_QUICK, views=TestViewsConfig(clips=1, crops=1)), folder)
+    do_run(replace(run, data=str(data), train=_QUICK), folder)
     return folder
 
 

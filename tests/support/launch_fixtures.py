@@ -14,10 +14,10 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from pipelines.runs.config import RunConfig
+from pipelines.runs.config import InitLosses, InitRun, Run, RunBase
 from pipelines.train.worker import Executor, resolve
 from stprivacy.checkpoint import CheckpointStore, weights_digest
-from stprivacy.config import LossConfig, OptimConfig, PhaseConfig
+from stprivacy.config import OptimConfig, PhaseConfig
 from stprivacy.noise import ClipNoise
 from tests.support.tiny import MODEL, RECOGNIZER
 
@@ -26,18 +26,22 @@ TOY = "tests.support.launch_fixtures:toy_with_faults"
 PHASES = "tests.support.launch_fixtures:phases_with_faults"
 AGREEING = "tests.support.launch_fixtures:phases_that_agree"
 
-TINY = RunConfig(
-    phase="init",
+TINY = InitRun(
     recipe="tiny",
     seed=7,
     model=MODEL,
-    recognizer=RECOGNIZER,
-    losses=LossConfig(lambda_sparsification=10.0, lambda_reconstruction=1.0),
+    losses=InitLosses(lambda_sparsification=10.0, lambda_reconstruction=1.0),
     train=PhaseConfig(
         epochs=3, batch_size=6, accumulate_steps=2, checkpoint_every_steps=3, optim=OptimConfig(learning_rate=0.1)
     ),
     prefetch_batches=2,
 )
+
+
+def later(run: RunBase, phase: type[Run], **settings: Any) -> Run:
+    """A later phase with the settings of `run`, on tiny recognizers."""
+    own = {} if hasattr(run, "recognizer") else {"recognizer": RECOGNIZER}
+    return run.to(phase, **own | settings)
 
 
 def train_toy(config: dict[str, Any], folder: Path, context: Any, store: CheckpointStore) -> Mapping[str, Any]:

@@ -52,8 +52,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def killed_once(config: dict[str, Any], folder: Path, context: Any, store: CheckpointStore) -> Mapping[str, Any]:
-    """The phase; the label of a run names a local folder, where a mark says that rank 1 has been killed."""
-    return execute(config, folder, _Dying(context, Path(config["label"]) / "killed"), store)
+    """The phase; the recipe of a run names a local folder, where a mark says that rank 1 has been killed."""
+    return execute(config, folder, _Dying(context, Path(config["recipe"]) / "killed"), store)
 
 
 class _Dying:

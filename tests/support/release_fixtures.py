@@ -12,13 +12,13 @@ from pipelines.release.names import ReleaseItem, plain_names
 from pipelines.release.settings import ReleaseSettings, provenance_of
 from pipelines.release.video import Destination
 from pipelines.release.work import Outcome, refusals, release_videos
-from pipelines.runs.config import RunConfig
+from pipelines.runs.config import InitRun
 from stprivacy.config import PhaseConfig
 from stprivacy.deploy.deployed import Deployed
 from stprivacy.deploy.load import load_trained
 from tests.support.run_fixtures import do_run
 from tests.support.shard_fixtures import write_tiny_dataset
-from tests.support.tiny import MODEL, RECOGNIZER
+from tests.support.tiny import MODEL
 
 STRIDE = 2
 
@@ -27,7 +27,7 @@ def write_run(folder: Path) -> Path:
     """A run of phase 1, and its data set beside it; 4 frames of 32 x 32 pixels, 2 x 4 tubelets."""
     data = write_tiny_dataset(folder / "data", videos=12, test_videos=12, stride=STRIDE)
     train = PhaseConfig(epochs=1, batch_size=4)
-    do_run(RunConfig("init", "tiny", str(data), model=MODEL, recognizer=RECOGNIZER, train=train), folder / "run")
+    do_run(InitRun(recipe="tiny", data=str(data), model=MODEL, train=train), folder / "run")
     return folder / "run"
 
 

@@ -1,16 +1,15 @@
 """Finished evaluations as files, without any training: settings of a tiny run, and made-up scores."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.runs.config import RunConfig
+from pipelines.runs.config import EvaluateRun, RunBase
 from pipelines.runs.folder import CONFIG, LAUNCH, RESULT, write_json
 from stprivacy.plain import to_dict
-from tests.support.launch_fixtures import TINY
+from tests.support.launch_fixtures import TINY, later
 
-EVALUATION = replace(TINY, phase="evaluate", seed=0, attackers=("standard", "pooled"), validation_share=0.2)
+EVALUATION = later(TINY, EvaluateRun, seed=0, attackers=("standard", "pooled"), validation_share=0.2)
 FLOORS = {"floor_action_top1": 10.0, "floor_privacy_cmap": 50.0, "floor_privacy_f1": 0.667}
 
 
@@ -29,7 +28,7 @@ def scores(top1: float, cmap: float, f1: float = 0.6, **others: Any) -> dict[str
 
 
 def write_evaluation(
-    folder: Path, run: RunConfig, values: Mapping[str, Any], dataset: str = "tiny", fingerprint: str = "f00d"
+    folder: Path, run: RunBase, values: Mapping[str, Any], dataset: str = "tiny", fingerprint: str = "f00d"
 ) -> Path:
     """A run folder as a launch leaves it behind; without `values` it is not finished."""
     folder.mkdir(parents=True, exist_ok=True)

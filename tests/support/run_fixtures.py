@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.runs.config import RunConfig
+from pipelines.runs.config import RunBase
 from pipelines.runs.folder import CONFIG, RESULT, write_json
 from pipelines.train.execute import execute
 from stprivacy.checkpoint import CheckpointStore
@@ -14,7 +14,7 @@ from stprivacy.plain import to_dict
 from stprivacy.storage import make_folder
 
 
-def do_run(run: RunConfig, folder: Path, context: LocalContext | None = None) -> dict[str, Any]:
+def do_run(run: RunBase, folder: Path, context: LocalContext | None = None) -> dict[str, Any]:
     """Run it to its end; gives back its result."""
     make_folder(folder)
     write_json(folder / CONFIG, to_dict(run))

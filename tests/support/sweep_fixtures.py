@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.recipes.recipe import Recipe
+from pipelines.runs.config import AdversarialRun, EvaluateRun
 from pipelines.train.options import LaunchOptions
 from pipelines.tune.space import Space, parse_space
 from pipelines.tune.sweep import Concurrency, run_sweep
 from pipelines.tune.trials import Sweep
 from stprivacy.config import OptimConfig, PhaseConfig
-from tests.support.launch_fixtures import TINY
+from tests.support.launch_fixtures import TINY, later
 from tests.support.shard_fixtures import write_tiny_dataset
 
 WHERE, TWO = LaunchOptions(workers=1), Concurrency(2)
@@ -39,8 +40,8 @@ def tiny_recipe() -> Recipe:
     base = replace(TINY, train=train)
     return Recipe(
         init=base,
-        adversarial=replace(base, phase="adversarial"),
-        evaluate=replace(base, phase="evaluate"),
+        adversarial=later(base, AdversarialRun),
+        evaluate=later(base, EvaluateRun),
         stride=1,
         short_side_px=32,
     )

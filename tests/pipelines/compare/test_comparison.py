@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pipelines.cli.compare import run_comparison
+from pipelines.cli.demo import prepare_data
 from pipelines.cli.report import write_report
-from pipelines.compare import demo
 from pipelines.compare.matrix import ROWS, Comparison, cells_of
 from pipelines.compare.tables import hypervolumes, numbers, write_tables
 from pipelines.data.datasets.synth import SynthSettings
@@ -179,7 +179,7 @@ def small(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Small:
     folder = tmp_path_factory.mktemp("comparison")
     with Progress(quiet=True) as progress:
         settings = SynthSettings("a", train_videos=32, test_videos=24)
-        data = demo.prepare_data(folder / "data", settings, RECIPES["demo"](), 2, progress)
+        data = prepare_data(folder / "data", settings, RECIPES["demo"](), 2, progress)
     rows = ("raw", "blackening", "initialised-only", "motion-selection")
     comparison = replace(COMPARISON, data=data, anonymizers=rows, seeds=1, deploy_keep_ratios=())
     return Small(comparison, folder / "out", run_comparison(comparison, folder / "out", WHERE, parallel=2))

@@ -14,7 +14,8 @@ from rich.console import Console
 from torch import Tensor
 
 from pipelines.compare.demo_table import ReportError, attribute_table, results_markdown, results_table, save_report
-from pipelines.curves import STRIP_ROWS, curves_figure, strip_figure
+from pipelines.compare.strip import STRIP_ROWS, strip_figure
+from pipelines.curves import curves_figure
 from pipelines.runs.history import Report, read_history
 from stprivacy.metrics.scores import action_scores, privacy_scores
 from tests.support.figure_fixtures import overlapping, text_boxes

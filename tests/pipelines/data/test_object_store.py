@@ -22,7 +22,7 @@ from pipelines.data.manifest import Manifest, Sources
 from pipelines.data.schema import IngestSettings
 from pipelines.locations import Location
 from pipelines.progress import Progress
-from pipelines.runs.config import make_request
+from pipelines.runs.config import EvaluateRun, make_request
 from pipelines.runs.folder import read_json
 from pipelines.runs.history import read_history
 from pipelines.tracking.tracker import Tracker
@@ -32,7 +32,7 @@ from stprivacy.checkpoint import Checkpoint, load_latest, save, weights_digest
 from stprivacy.deploy.load import load_anonymizer
 from stprivacy.storage import StorageError, checked_location, location, read_ranges, write_whole
 from tests.support.bad_corpus import write_video
-from tests.support.launch_fixtures import TINY
+from tests.support.launch_fixtures import TINY, later
 from tests.support.object_store_fixtures import KILLED_ONCE, contents, served_bucket, upload
 from tests.support.report_fixtures import EVALUATION, scores, write_evaluation
 from tests.support.run_fixtures import do_run
@@ -178,7 +178,7 @@ def test_phases_with_data_and_runs_in_a_bucket_end_with_the_weights_and_scores_o
     for root, folder in ((tmp_path, data[0]), (location(f"{bucket}/phases"), data[1])):
         init = replace(TINY, data=str(folder), train=replace(TINY.train, epochs=1))
         results = [do_run(init, root / "init")]
-        test = replace(init, phase="evaluate", from_run=str(root / "init"))
+        test = later(init, EvaluateRun, from_run=str(root / "init"))
         results.append(do_run(test, root / "evaluate"))
         found = load_latest(root / "init" / "checkpoints", pytest.fail)
         assert found is not None
@@ -206,8 +206,8 @@ def trained(
     (folder / "killed").touch()  # the local run's mark: it is not killed
     (folder / "mark").mkdir()
     runs = [
-        make_request(remote, replace(TINY, data=str(data[1]), label=str(folder / "mark")), "init remote"),
-        make_request(local, replace(TINY, data=str(data[0]), label=str(folder)), "init local"),
+        make_request(remote, replace(TINY, data=str(data[1]), recipe=str(folder / "mark")), "init remote"),
+        make_request(local, replace(TINY, data=str(data[0]), recipe=str(folder)), "init local"),
     ]
     store = f"sqlite:///{folder / 'mlflow.db'}"
     with Progress(quiet=True) as progress:

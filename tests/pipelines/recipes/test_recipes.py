@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from pipelines.compare import demo
+from pipelines.cli.demo import prepare_data
 from pipelines.data.datasets.synth import SynthSettings
 from pipelines.progress import Progress
 from pipelines.recipes.ablations import ABLATIONS, DEPARTURES
 from pipelines.recipes.named import RECIPES, describe_recipes
-from pipelines.runs.config import PROTOCOLS, PhaseName
+from pipelines.runs.config import PROTOCOLS, EvaluateRun, LaterRun, PhaseName
 from stprivacy.anonymizers import ANONYMIZERS
 from stprivacy.attackers import ATTACKERS
 from stprivacy.config import TestViewsConfig
@@ -36,14 +36,15 @@ def data(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few videos of the demo's."""
     settings = SynthSettings("a", train_videos=16, test_videos=16)
     with Progress(quiet=True) as progress:
-        return demo.prepare_data(tmp_path_factory.mktemp("demo"), settings, RECIPES["demo"](), 2, progress)
+        return prepare_data(tmp_path_factory.mktemp("demo"), settings, RECIPES["demo"](), 2, progress)
 
 
 def do(phase: PhaseName, recipe: str, data: Path, folder: Path, source: Path | None = None) -> dict[str, Any]:
     run = RECIPES[recipe]().of(phase)
     run = replace(run, data=str(data), train=replace(run.train, batch_size=4, max_steps=2))
-    run = replace(run, views=TestViewsConfig(clips=1, crops=1), deploy_keep_ratio=run.model.keep_ratio)
-    return do_run(replace(run, from_run=str(source)) if source else run, folder)
+    if isinstance(run, EvaluateRun):
+        run = replace(run, views=TestViewsConfig(clips=1, crops=1), deploy_keep_ratio=run.model.keep_ratio)
+    return do_run(replace(run, from_run=str(source)) if isinstance(run, LaterRun) else run, folder)
 
 
 @pytest.mark.parametrize("name", [*sorted(ABLATIONS), *DEPARTURES])

@@ -18,13 +18,13 @@ from torch import Tensor
 from pipelines.cli.export import export_command
 from pipelines.release.export import FixedNetwork, compare, export
 from pipelines.release.real_clips import clips_of_data
-from pipelines.runs.config import with_anonymizer
+from pipelines.runs.config import EvaluateRun, with_anonymizer
 from stprivacy.anonymized import Anonymized
 from stprivacy.models.anonymizer import STPrivacy
 from stprivacy.storage import location
 from tests.support.bad_corpus import write_video
 from tests.support.export_fixtures import METADATA, quick_run, unseen
-from tests.support.launch_fixtures import TINY
+from tests.support.launch_fixtures import TINY, later
 from tests.support.object_store_fixtures import contents, served_bucket, upload
 from tests.support.places import CLIPS, ROOT
 from tests.support.shard_fixtures import write_tiny_dataset
@@ -44,7 +44,7 @@ def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that can be exported, and two that cannot."""
     folder = tmp_path_factory.mktemp("runs")
     trained = quick_run(folder / "stprivacy", data)
-    quick_run(folder / "evaluate", data, replace(TINY, phase="evaluate", from_run=str(trained)))
+    quick_run(folder / "evaluate", data, later(TINY, EvaluateRun, from_run=str(trained)))
     quick_run(folder / "vita", data, with_anonymizer(replace(TINY, model=replace(MODEL, vita_width=0.0625)), "vita"))
     return folder
 

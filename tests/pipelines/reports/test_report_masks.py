@@ -12,7 +12,7 @@ from pipelines.data.index import read_description
 from pipelines.reports.clips import draw_row, open_material
 from pipelines.reports.masks import KeepMap, KeepSums, keep_map_figure, tubelets_on_person
 from pipelines.reports.runs import Evaluation
-from pipelines.runs.config import RunConfig
+from pipelines.runs.config import EvaluateRun
 from stprivacy.anonymizers import AnonymizerName
 from tests.support.figure_fixtures import overlapping, text_boxes
 from tests.support.report_fixtures import EVALUATION, UPPER_HALF
@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def evaluation(folder: Path, name: AnonymizerName, **changes: object) -> Evaluation:
-    run: RunConfig = replace(EVALUATION, anonymizer=name, data=str(folder), **changes)  # type: ignore[arg-type]
+    run: EvaluateRun = replace(EVALUATION, anonymizer=name, data=str(folder), **changes)  # type: ignore[arg-type]
     return Evaluation(folder, run, {"data_fingerprint": read_description(folder).fingerprint}, name)
 
 

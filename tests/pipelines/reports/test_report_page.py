@@ -12,7 +12,7 @@ import pytest
 
 from pipelines.cli.report import write_report
 from pipelines.data.index import read_description
-from pipelines.runs.config import RunConfig
+from pipelines.runs.config import EvaluateRun
 from tests.support.places import ROOT
 from tests.support.report_fixtures import EVALUATION, UPPER_HALF, scores, write_evaluation
 from tests.support.shard_fixtures import write_tiny_dataset
@@ -53,7 +53,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def write_runs(folder: Path, data: Path, fingerprint: str = "") -> Path:
     """Raw, a control with a nasty name at two keep ratios, and blackening; on unseen actions, too; one unfinished."""
     about = read_description(data)
-    rows: list[tuple[RunConfig, float, float]] = [
+    rows: list[tuple[EvaluateRun, float, float]] = [
         (replace(EVALUATION, anonymizer="raw", deploy_keep_ratio=1.0), 80, 75),
         (replace(EVALUATION, anonymizer="blackening", deploy_keep_ratio=1.0), 60, 55),
         (replace(EVALUATION, anonymizer="motion-selection", label=NASTY, deploy_keep_ratio=0.7), 77, 65),

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from pipelines.reports.runs import find_runs
+from pipelines.runs.config import AdversarialRun
 from stprivacy.config import OptimConfig
+from tests.support.launch_fixtures import later
 from tests.support.report_fixtures import EVALUATION, scores, write_evaluation
 
 RAW = replace(EVALUATION, anonymizer="raw", label="raw", deploy_keep_ratio=1.0, data="/data/a")
@@ -82,8 +84,8 @@ def test_two_results_for_one_point_in_one_folder_are_rows_of_their_own(tmp_path:
 def test_unfinished_and_unusable_runs_are_named_with_the_reason(tmp_path: Path) -> None:
     write_evaluation(tmp_path / "a", RAW, scores(80, 75))
     write_evaluation(tmp_path / "b", OURS, {})
-    write_evaluation(tmp_path / "c", replace(OURS, phase="adversarial"), {})
-    write_evaluation(tmp_path / "d", replace(OURS, phase="adversarial"), {"kept": 0.3})
+    write_evaluation(tmp_path / "c", later(OURS, AdversarialRun), {})
+    write_evaluation(tmp_path / "d", later(OURS, AdversarialRun), {"kept": 0.3})
     write_evaluation(tmp_path / "e", replace(OURS, protocol="ospar"), {"privacy_cmap": 50.0, "seed": 0})
     broken = write_evaluation(tmp_path / "f", OURS, scores(70, 60))
     (broken / "result.json").write_text("{")

@@ -9,12 +9,10 @@ import pytest
 
 from pipelines.compare.demo import run_all
 from pipelines.data.reader import is_for_validation
-from pipelines.progress import Progress
-from pipelines.runs.config import RunConfig, make_request
+from pipelines.runs.config import AdversarialRun, EvaluateRun, make_request
 from pipelines.runs.labels import check_labels
-from pipelines.tracking.tracker import Tracker
 from tests.support.job_fixtures import StartedError, refusal
-from tests.support.launch_fixtures import TINY
+from tests.support.launch_fixtures import TINY, later
 from tests.support.run_fixtures import do_run
 from tests.support.shard_fixtures import write_shard, write_tiny_dataset
 
@@ -56,8 +54,8 @@ def moved(part: str, other: str) -> Any:
     return change
 
 
-def evaluation(data: Path, **settings: Any) -> RunConfig:
-    return replace(TINY, phase="evaluate", anonymizer="raw", deploy_keep_ratio=1.0, data=str(data), **settings)
+def evaluation(data: Path, **settings: Any) -> EvaluateRun:
+    return later(TINY, EvaluateRun, anonymizer="raw", deploy_keep_ratio=1.0, data=str(data), **settings)
 
 
 @pytest.mark.parametrize(
@@ -112,16 +110,16 @@ def test_an_attribute_that_training_videos_do_not_vary_is_told_and_no_more(
 
 def test_labels_that_vary_are_not_worth_a_word(tmp_path: Path) -> None:
     data = write_labels(tmp_path / "data", lambda row: None)
-    adversarial = replace(TINY, phase="adversarial", data=str(data))
+    adversarial = later(TINY, AdversarialRun, data=str(data))
     check_labels([replace(TINY, data=str(data)), adversarial, evaluation(data)], pytest.fail)
 
 
 def test_phases_that_read_no_attribute_take_any_labels(tmp_path: Path) -> None:
     data = write_labels(tmp_path / "data", all_alike("train"))
     run = replace(TINY, data=str(data))
-    check_labels([run, replace(run, phase="adversarial", anonymizer="spact")], pytest.fail)
+    check_labels([run, later(run, AdversarialRun, anonymizer="spact")], pytest.fail)
     with pytest.raises(ValueError, match="nothing private to learn"):
-        check_labels([replace(run, phase="adversarial")], pytest.fail)
+        check_labels([later(run, AdversarialRun)], pytest.fail)
 
 
 def test_validation_videos_must_differ_in_some_attribute(tmp_path: Path) -> None:
@@ -148,8 +146,8 @@ def test_a_single_video_of_a_part_is_told_as_one(tmp_path: Path) -> None:
 def test_the_demo_refuses_so_few_videos_that_nothing_can_be_scored(tmp_path: Path) -> None:
     data = write_labels(tmp_path / "data", all_alike("test"))
     request = make_request(tmp_path / "evaluate", evaluation(data))
-    with Progress(quiet=True) as progress, pytest.raises(ValueError, match="all 6 test videos of split 1 have skin_c"):
-        run_all([request], Tracker(f"sqlite:///{tmp_path}/mlflow.db"), 1, "demo", progress)
+    with pytest.raises(ValueError, match="all 6 test videos of split 1 have skin_c"):
+        run_all([request], tmp_path, 1, "demo")
     assert not (tmp_path / "evaluate").exists()
 
 

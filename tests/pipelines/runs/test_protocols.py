@@ -8,40 +8,40 @@ from typing import Any
 import pytest
 
 from pipelines.data.datasets.celebv_hq import ATTRIBUTE_NAMES
-from pipelines.runs.config import ProtocolName, RunConfig
+from pipelines.runs.config import AdversarialRun, EvaluateRun, ProtocolName, RunBase
 from pipelines.runs.protocols import check_protocol
 from stprivacy.checkpoint import CheckpointError
 from stprivacy.config import AugmentConfig, OptimConfig, TestViewsConfig
 from stprivacy.deploy.load import load_anonymizer
 from stprivacy.phases.local import LocalContext
-from tests.support.launch_fixtures import TINY
+from tests.support.launch_fixtures import TINY, later
 from tests.support.run_fixtures import do_run
 from tests.support.shard_fixtures import write_tiny_dataset
 
 OSPAR = ("object_ball", "object_cup", "object_car", "scene_street", "scene_room")
-STEP = replace(TINY, train=replace(TINY.train, epochs=1, max_steps=1), views=TestViewsConfig(clips=2, crops=2))
+VIEWS = TestViewsConfig(clips=2, crops=2)
+STEP = replace(TINY, train=replace(TINY.train, epochs=1, max_steps=1))
 LONG = replace(
     TINY,
     train=replace(TINY.train, epochs=60, accumulate_steps=1, optim=OptimConfig(learning_rate=0.2)),
     augment=AugmentConfig(flip_probability=0.0),
-    views=TestViewsConfig(clips=3, crops=2),
 )
 
 
-def evaluation(data: Path, protocol: ProtocolName, base: RunConfig = STEP, **settings: Any) -> RunConfig:
-    chosen: dict[str, Any] = {"anonymizer": "raw", "deploy_keep_ratio": 1.0} | settings
-    return replace(base, phase="evaluate", data=str(data), protocol=protocol, **chosen)
+def evaluation(data: Path, protocol: ProtocolName, base: RunBase = STEP, **settings: Any) -> EvaluateRun:
+    chosen: dict[str, Any] = {"anonymizer": "raw", "deploy_keep_ratio": 1.0, "views": VIEWS} | settings
+    return later(base, EvaluateRun, data=str(data), protocol=protocol, **chosen)
 
 
 def train(data: Path, folder: Path, exclude: str = "") -> Path:
     """One step of phases 1 and 2; gives back the adversarial run."""
     base = replace(STEP, data=str(data), exclude=exclude)
     do_run(base, folder / "init")
-    do_run(replace(base, phase="adversarial", from_run=str(folder / "init")), folder / "adversarial")
+    do_run(later(base, AdversarialRun, from_run=str(folder / "init")), folder / "adversarial")
     return folder / "adversarial"
 
 
-def of_run(data: Path, protocol: ProtocolName, source: Path, **settings: Any) -> RunConfig:
+def of_run(data: Path, protocol: ProtocolName, source: Path, **settings: Any) -> EvaluateRun:
     return evaluation(data, protocol, anonymizer="stprivacy", deploy_keep_ratio=0.7, from_run=str(source), **settings)
 
 

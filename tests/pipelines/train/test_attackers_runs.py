@@ -4,21 +4,21 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 
-from pipelines.cli.phases import _base, _configured, _parse
+from pipelines.cli.phases import _base, _checked, _parse
 from pipelines.data.reader import ParquetClips, is_for_validation
 from pipelines.progress import Progress
-from pipelines.runs.config import RunConfig, make_request
+from pipelines.runs.config import EvaluateRun, make_request
 from pipelines.runs.protocols import check_protocol
 from pipelines.train.launch import launch
 from stprivacy.attackers import ATTACKERS
 from stprivacy.config import AugmentConfig, TestViewsConfig
 from stprivacy.phases.local import LocalContext
-from tests.support.launch_fixtures import TINY
+from tests.support.launch_fixtures import TINY, later
 from tests.support.run_fixtures import do_run
 from tests.support.shard_fixtures import write_tiny_dataset
 from tests.support.tiny import CLIP
@@ -33,11 +33,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_dataset(tmp_path_factory.mktemp("data"), videos=22, test_videos=7)
 
 
-def evaluation(data: Path, **settings: Any) -> RunConfig:
+def evaluation(data: Path, **settings: Any) -> EvaluateRun:
     chosen: dict[str, Any] = {"attackers": ALL, "validation_share": SHARE} | settings
-    return replace(
+    return later(
         TINY,
-        phase="evaluate",
+        EvaluateRun,
         data=str(data),
         anonymizer="raw",
         deploy_keep_ratio=1.0,
@@ -177,11 +177,11 @@ def test_all_names_every_attacker_on_the_command_line(
 ) -> None:
     options = ["--anonymizer", "raw", "--validation-share", ".2", "--as-released", "--attackers", "all"]
     monkeypatch.setattr(sys, "argv", ["evaluate.py", "--data", str(data), "--out", str(tmp_path), *options])
-    run = _configured(_base("evaluate"), _parse("evaluate", _base("evaluate"), None))
+    run = cast(EvaluateRun, _checked(_parse(_base("evaluate"), None).run))
     assert (run.attackers, run.validation_share, run.as_released, run.released_quality) == (ALL, 0.2, True, 23)
     monkeypatch.setattr(sys, "argv", [*sys.argv[:-1], "standard", "oracle"])
     with pytest.raises(ValueError, match=r"unknown: oracle; there are: standard, mask-blind"):
-        _configured(_base("evaluate"), _parse("evaluate", _base("evaluate"), None))
+        _parse(_base("evaluate"), None)
 
 
 def test_frame_level_keeps_its_own_attackers(data: Path) -> None:

@@ -14,7 +14,7 @@ from pipelines.compare.matrix import Comparison
 from pipelines.progress import Progress
 from pipelines.recipes.named import RECIPES
 from pipelines.runs.claims import check_all, claim
-from pipelines.runs.config import RunConfig, make_request
+from pipelines.runs.config import AdversarialRun, EvaluateRun, InitRun, RunBase, make_request
 from pipelines.runs.folder import RunRequest
 from pipelines.train.launch import launch
 from pipelines.train.options import LaunchOptions
@@ -22,9 +22,10 @@ from pipelines.tune.space import parse_space
 from pipelines.tune.sweep import Concurrency, run_sweep
 from pipelines.tune.trials import Sweep
 from tests.support.job_fixtures import StartedError, forbid_ray, refusal
-from tests.support.launch_fixtures import TINY
+from tests.support.launch_fixtures import TINY, later
 from tests.support.run_fixtures import do_run
 from tests.support.shard_fixtures import write_tiny_dataset
+from tests.support.tiny import RECOGNIZER
 
 QUICK = replace(TINY, train=replace(TINY.train, epochs=1, max_steps=2))
 CHANGED = (
@@ -48,11 +49,11 @@ def change(data: Path) -> None:
     write_tiny_dataset(data, videos=48, test_videos=12, seed=1)
 
 
-def init(data: Path, **settings: Any) -> RunConfig:
+def init(data: Path, **settings: Any) -> InitRun:
     return replace(QUICK, data=str(data), **settings)
 
 
-def claimed(folder: Path, run: RunConfig, finished: bool = True) -> RunRequest:
+def claimed(folder: Path, run: RunBase, finished: bool = True) -> RunRequest:
     """A run that was launched, and, as asked, done."""
     request = make_request(folder, run)
     claim(request, "an earlier launch")
@@ -103,7 +104,7 @@ def test_other_data_sets_of_a_run_are_inputs_too(data: Path, tmp_path: Path, nam
 def test_pretrained_files_are_inputs_too(data: Path, tmp_path: Path) -> None:
     file = tmp_path / "vit.safetensors"
     file.write_bytes(b"weights")
-    run = init(data, recognizer=replace(QUICK.recognizer, stem="conv3d", pretrained=str(file)))
+    run = later(init(data), EvaluateRun, recognizer=replace(RECOGNIZER, stem="conv3d", pretrained=str(file)))
     request = claimed(tmp_path / "run", run, finished=False)
     file.write_bytes(b"other weights")
     with pytest.raises(ValueError, match=rf"\(recognizer.pretrained was {file}, fingerprint .*, now {file}, fingerpr"):
@@ -112,7 +113,7 @@ def test_pretrained_files_are_inputs_too(data: Path, tmp_path: Path) -> None:
 
 def test_a_run_made_from_one_that_was_trained_anew_is_refused(data: Path, tmp_path: Path) -> None:
     do_run(init(data), tmp_path / "init")
-    request = claimed(tmp_path / "adv", init(data, phase="adversarial", from_run=str(tmp_path / "init")))
+    request = claimed(tmp_path / "adv", later(init(data), AdversarialRun, from_run=str(tmp_path / "init")))
     shutil.rmtree(tmp_path / "init")
     do_run(init(data), tmp_path / "init")
     check_all([request])  # the same bits

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pipelines.progress import Progress
-from pipelines.runs.config import RunConfig, make_request, read_config
+from pipelines.runs.config import make_request, read_config, run_of
 from pipelines.runs.folder import RunRequest
 from pipelines.runs.inputs import note_inputs
 from pipelines.train.execute import execute
@@ -20,7 +20,7 @@ from pipelines.train.launch import launch
 from stprivacy.checkpoint import CheckpointError, CheckpointStore, load_latest, save
 from stprivacy.deploy.load import load_trained
 from stprivacy.phases.local import LocalContext
-from stprivacy.plain import from_dict, to_dict
+from stprivacy.plain import to_dict
 from tests.support.job_fixtures import StartedError, refusal
 from tests.support.json_mutations import complaint_of, mutated
 from tests.support.launch_fixtures import TINY
@@ -74,7 +74,7 @@ def test_a_run_that_is_not_finished_is_refused_before_ray_starts(
 
 
 def resume(folder: Path) -> None:
-    config = from_dict(RunConfig, json.loads((folder / "config.json").read_text()))
+    config = run_of(json.loads((folder / "config.json").read_text()))
     store = CheckpointStore(folder / "checkpoints", keep=2, rank=0, warn=lambda message: None)
     execute(to_dict(config), folder, LocalContext(), store)
 
@@ -85,7 +85,7 @@ def ask_again(folder: Path, request: RunRequest) -> None:
 
 
 def test_mutated_json_of_a_finished_run_is_one_line_that_names_it(copy: Path) -> None:
-    config = from_dict(RunConfig, json.loads((copy / "config.json").read_text()))
+    config = run_of(json.loads((copy / "config.json").read_text()))
     request = make_request(copy, config)
     note_inputs(request)
     (copy / "progress.json").write_text(json.dumps({"phase": "init", "step": 1, "total_steps": 1, "resumed_at": 0}))

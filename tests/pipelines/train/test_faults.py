@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 
 from pipelines.progress import Progress
+from pipelines.runs.config import AdversarialRun
 from pipelines.runs.folder import PhaseError, RunRequest, read_json
 from pipelines.train.launch import launch
 from stprivacy.checkpoint import load_latest, weights_digest
 from stprivacy.plain import to_dict
-from tests.support.launch_fixtures import PHASES, TINY, attempts, plan_fault
+from tests.support.launch_fixtures import PHASES, TINY, attempts, later, plan_fault
 from tests.support.shard_fixtures import write_tiny_dataset
 
 # Of 12, 4 in an epoch, with checkpoints after every third: there are two to go back to, and reports after both.
@@ -51,7 +52,7 @@ class Runs:
         init = replace(TINY, data=str(self.folder / "data"))
         pairs = []
         for name in names:
-            adversarial = replace(init, phase="adversarial", from_run=str(self.folder / name / "init"))
+            adversarial = later(init, AdversarialRun, from_run=str(self.folder / name / "init"))
             for run in (init, adversarial):
                 folder = self.folder / name / run.phase
                 # A copied run keeps the configuration of its original.

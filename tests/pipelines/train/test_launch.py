@@ -10,16 +10,15 @@ from mlflow.tracking import MlflowClient
 
 from pipelines.progress import Progress
 from pipelines.runs.claims import claim
-from pipelines.runs.config import make_request
+from pipelines.runs.config import AdversarialRun, EvaluateRun, InitLosses, make_request
 from pipelines.runs.folder import PhaseError, RunRequest
 from pipelines.tracking.tracker import Tracker, default_tracking_uri
 from pipelines.train.execute import execute
 from pipelines.train.launch import launch
 from stprivacy.checkpoint import CheckpointStore
-from stprivacy.config import LossConfig
 from stprivacy.phases.local import LocalContext
 from stprivacy.plain import to_dict
-from tests.support.launch_fixtures import TINY, TOY, TOY_CONFIG, attempts, plan_fault
+from tests.support.launch_fixtures import TINY, TOY, TOY_CONFIG, attempts, later, plan_fault
 from tests.support.shard_fixtures import write_tiny_dataset
 
 NAMES = ("one", "two")
@@ -157,8 +156,8 @@ def test_another_configuration_in_a_used_folder_is_refused(launches: TwoLaunches
 
 
 def test_a_run_from_before_a_setting_came_in_goes_on_and_only_with_its_default(tmp_path: Path) -> None:
-    run = replace(TINY, data="data", privacy_heads=("standard", "pooled"))
-    old = to_dict(TINY) | {"data": "data", "train": to_dict(TINY.train)}
+    run = later(TINY, AdversarialRun, data="data", privacy_heads=("standard", "pooled"))
+    old = to_dict(run) | {"train": to_dict(TINY.train), "protocol": "known", "views": {"clips": 5, "crops": 3}}
     del old["privacy_heads"], old["train"]["head_start_epochs"]
     request = make_request(tmp_path, replace(run, privacy_heads=("standard",)))
     (tmp_path / "config.json").write_text(json.dumps(old))
@@ -179,8 +178,8 @@ def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
 def test_three_workers_compute_what_one_does(ray_cluster: None, tmp_path: Path) -> None:
     data = write_tiny_dataset(tmp_path / "data", videos=20)  # batches of 6, 6, 6 and 2: one worker stands by
     # Without reconstruction the output's scale, which follows the clips of one worker, decides nothing.
-    init = replace(TINY, data=str(data), losses=LossConfig(), train=replace(TINY.train, epochs=1))
-    runs = {"init": init, "evaluate": replace(init, phase="evaluate", anonymizer="raw")}
+    init = replace(TINY, data=str(data), losses=InitLosses(), train=replace(TINY.train, epochs=1))
+    runs = {"init": init, "evaluate": later(init, EvaluateRun, anonymizer="raw")}
     requests = [RunRequest(tmp_path / phase, to_dict(run), phase) for phase, run in runs.items()]
     with Progress(quiet=True) as progress:
         together = launch(requests, num_workers=3, progress=progress)

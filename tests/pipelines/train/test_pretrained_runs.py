@@ -3,12 +3,13 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
 
-from pipelines.cli.phases import _base, _configured, _parse
-from pipelines.runs.config import RunConfig
+from pipelines.cli.phases import _base, _checked, _parse
+from pipelines.runs.config import AdversarialRun, EvaluateRun, RunBase
 from pipelines.runs.folder import CHECKPOINTS, CONFIG, RESULT, write_json
 from pipelines.train.execute import execute
 from stprivacy.anonymizers import STPrivacy
@@ -18,8 +19,9 @@ from stprivacy.deploy.load import load_anonymizer
 from stprivacy.models.pretrained import start_from_pretrained
 from stprivacy.phases.local import LocalContext
 from stprivacy.plain import to_dict
-from tests.support.launch_fixtures import TINY
+from tests.support.launch_fixtures import TINY, later
 from tests.support.shard_fixtures import write_tiny_dataset
+from tests.support.tiny import RECOGNIZER
 from tests.support.vit_fixtures import saved, tiny_vit
 
 
@@ -28,7 +30,7 @@ def vit_file(tmp_path: Path) -> Path:
     return Path(saved(tiny_vit().state_dict(), tmp_path))
 
 
-def run(config: RunConfig, folder: Path) -> list[str]:
+def run(config: RunBase, folder: Path) -> list[str]:
     """Run it in `folder`; gives back what it told."""
     folder.mkdir(exist_ok=True)
     write_json(folder / CONFIG, to_dict(config))
@@ -45,11 +47,11 @@ def test_every_phase_starts_its_own_models_and_goes_on_without_the_file(tmp_path
         TINY,
         data=str(data),
         model=replace(TINY.model, stem="conv3d", pretrained=str(vit_file)),
-        recognizer=replace(TINY.recognizer, stem="conv3d", depth=3, pretrained=str(vit_file)),
         train=replace(TINY.train, epochs=1, max_steps=1, checkpoint_every_steps=1, optim=still),
     )
-    adversarial = replace(base, phase="adversarial", from_run=str(tmp_path / "init"))
-    evaluate = replace(base, phase="evaluate", from_run=str(tmp_path / "adv"))
+    recognizer = replace(RECOGNIZER, stem="conv3d", depth=3, pretrained=str(vit_file))
+    adversarial = later(base, AdversarialRun, recognizer=recognizer, from_run=str(tmp_path / "init"))
+    evaluate = later(base, EvaluateRun, recognizer=recognizer, from_run=str(tmp_path / "adv"))
     (told,) = run(base, tmp_path / "init")
     assert told.startswith(f"anonymizer starts from {vit_file}: 39 parameters loaded, 2 resized (")
 
@@ -81,7 +83,7 @@ def test_the_papers_command_line_starts_from_a_file_by_its_whole_path(
     options = ["--recipe", "paper", "--model.pretrained", vit_file.name, "--model.inflation", "central"]
     monkeypatch.setattr(sys, "argv", ["init.py", "--data", str(data), "--out", "run", *options])
     base = _base("init")
-    chosen = _configured(base, _parse("init", base, None))
+    chosen = _checked(_parse(base, None).run)
     assert (chosen.model.pretrained, chosen.model.inflation) == (str(vit_file), "central")
     assert chosen.train.optim == OptimConfig(backbone_rate_scale=0.01, backbone_freeze_epochs=5)
 
@@ -91,4 +93,5 @@ def test_a_timm_name_stays_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     options = ["--recipe", "paper", "--anonymizer", "raw", "--recognizer.pretrained", "vit_small_patch16_224"]
     monkeypatch.setattr(sys, "argv", ["evaluate.py", "--data", str(data), "--out", "run", *options])
     base = _base("evaluate")
-    assert _configured(base, _parse("evaluate", base, None)).recognizer.pretrained == "vit_small_patch16_224"
+    run = cast(EvaluateRun, _checked(_parse(base, None).run))
+    assert run.recognizer.pretrained == "vit_small_patch16_224"

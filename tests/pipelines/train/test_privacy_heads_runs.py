@@ -13,15 +13,14 @@ from test_rival_runs import command
 
 from pipelines.progress import Progress
 from pipelines.recipes.named import RECIPES
-from pipelines.runs.config import RunConfig, make_request, with_anonymizer
+from pipelines.runs.config import AdversarialRun, make_request, with_anonymizer
 from pipelines.train.launch import launch
 from stprivacy.checkpoint import load_latest, weights_digest
-from stprivacy.config import TestViewsConfig
 from stprivacy.deploy.load import load_anonymizer
 from stprivacy.phases.local import LocalContext
 from stprivacy.phases.objectives import following
 from stprivacy.phases.objectives.heads import PAPERS_HEADS, PRIVACY_HEADS
-from tests.support.launch_fixtures import AGREEING, TINY
+from tests.support.launch_fixtures import AGREEING, TINY, later
 from tests.support.run_fixtures import do_run
 from tests.support.shard_fixtures import write_tiny_dataset
 
@@ -29,9 +28,7 @@ ALL = tuple(PRIVACY_HEADS)
 # Of 8 steps, 4 in an epoch: checkpoints at 2, 4, 6 and 8.
 STEP = replace(
     TINY,
-    whitened_components=16,
     train=replace(TINY.train, epochs=2, accumulate_steps=2, checkpoint_every_steps=2, keep_checkpoints=9),
-    views=TestViewsConfig(clips=1, crops=1),
 )
 PLAYERS = {"anonymizer", "action_recognizer", "privacy_recognizer"}
 
@@ -54,8 +51,9 @@ def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def adversarial(data: Path, folder: Path, **settings: Any) -> RunConfig:
-    return replace(STEP, data=str(data), phase="adversarial", from_run=str(folder / "init"), **settings)
+def adversarial(data: Path, folder: Path, **settings: Any) -> AdversarialRun:
+    source = str(folder / "init")
+    return later(STEP, AdversarialRun, data=str(data), from_run=source, whitened_components=16, **settings)
 
 
 def result(folder: Path) -> dict[str, Any]:
@@ -171,6 +169,6 @@ def test_heads_of_another_anonymizer_are_refused(data: Path) -> None:
     with pytest.raises(ValueError, match=said):
         RECIPES["demo-defended"]().training("vita")
     with pytest.raises(ValueError, match="vita has others"):
-        with_anonymizer(replace(STEP, phase="adversarial", privacy_heads=ALL), "vita")
+        with_anonymizer(later(STEP, AdversarialRun, privacy_heads=ALL), "vita")
     with pytest.raises(ValueError, match="unknown: oracle; there are: standard, top-k, pooled, whitened, frame"):
-        replace(STEP, privacy_heads=("oracle",))
+        later(STEP, AdversarialRun, privacy_heads=("oracle",))

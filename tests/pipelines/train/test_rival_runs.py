@@ -9,16 +9,14 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli import phases as commands
-from pipelines.runs.config import RunConfig, read_config, with_anonymizer
+from pipelines.runs.config import AdversarialRun, EvaluateRun, RunBase, read_config, run_of, with_anonymizer
 from pipelines.runs.folder import RunRequest
 from stprivacy.anonymizers import ITNet, LearnedName, UNet
 from stprivacy.checkpoint import load_latest, weights_digest
-from stprivacy.config import TestViewsConfig
 from stprivacy.deploy.load import load_anonymizer
 from stprivacy.phases.local import LocalContext
 from stprivacy.phases.objectives.vita import VITAConfig
-from stprivacy.plain import from_dict
-from tests.support.launch_fixtures import TINY
+from tests.support.launch_fixtures import TINY, later
 from tests.support.run_fixtures import do_run
 from tests.support.shard_fixtures import write_tiny_dataset
 
@@ -26,9 +24,7 @@ from tests.support.shard_fixtures import write_tiny_dataset
 STEP = replace(
     TINY,
     model=replace(TINY.model, vita_width=0.0625, spact_width=0.0625),
-    vita=VITAConfig(adversaries=2, restart_steps=3),
     train=replace(TINY.train, epochs=2, accumulate_steps=1, checkpoint_every_steps=2, keep_checkpoints=9),
-    views=TestViewsConfig(clips=1, crops=1),
 )
 RIVALS: dict[LearnedName, type] = {"vita": ITNet, "spact": UNet}
 
@@ -49,9 +45,9 @@ def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def adversarial(data: Path, folder: Path, name: LearnedName) -> RunConfig:
+def adversarial(data: Path, folder: Path, name: LearnedName) -> AdversarialRun:
     base = with_anonymizer(replace(STEP, data=str(data)), name)
-    return replace(base, phase="adversarial", from_run=str(folder / "init"))
+    return later(base, AdversarialRun, vita=VITAConfig(adversaries=2, restart_steps=3), from_run=str(folder / "init"))
 
 
 @pytest.mark.parametrize("name", RIVALS)
@@ -77,7 +73,7 @@ def test_the_run_tells_which_network_its_checkpoint_holds(runs: Path, data: Path
     first, last = (load_anonymizer(runs / name / phase) for phase in ("init", "adversarial"))
     assert type(first) is type(last) is RIVALS[name]
     assert weights_digest(first.state_dict()) != weights_digest(last.state_dict())
-    test = replace(adversarial(data, runs / name, name), phase="evaluate", from_run=str(runs / name / "adversarial"))
+    test = later(adversarial(data, runs / name, name), EvaluateRun, from_run=str(runs / name / "adversarial"))
     scores = do_run(replace(test, train=replace(test.train, max_steps=1)), runs / name / "evaluate")
     assert scores["anonymizer"] == name
     assert 0 <= scores["privacy_cmap"] <= 100
@@ -101,7 +97,7 @@ def test_a_run_resumed_over_a_restart_equals_the_undisturbed_one(
     assert {key: result[key] for key in context.reports[-1][2]} == context.reports[-1][2]
 
 
-def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> RunConfig:
+def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> RunBase:
     """The run that a job's command line orders."""
     ordered: list[RunRequest] = []
 
@@ -112,7 +108,7 @@ def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> RunConfig:
     monkeypatch.setattr(commands, "launch_runs", take)
     monkeypatch.setattr(sys, "argv", ["job", *words[1:]])
     commands.phase_command(words[0], "")  # type: ignore[arg-type]
-    return from_dict(RunConfig, ordered[0].config)
+    return run_of(ordered[0].config)
 
 
 def test_the_command_lines_carry_the_rival_and_its_settings(
@@ -156,4 +152,4 @@ def test_a_run_configured_in_python_is_checked_too(runs: Path, data: Path, tmp_p
     with pytest.raises(ValueError, match=r"--anonymizer stprivacy does not fit .* that run trained vita"):
         do_run(replace(adversarial(data, runs / "vita", "vita"), anonymizer="stprivacy"), tmp_path / "adversarial")
     with pytest.raises(ValueError, match="anonymizer raw is not trained: phases 1 and 2 take stprivacy, vita, spact"):
-        do_run(replace(STEP, data=str(data), anonymizer="raw"), tmp_path / "init")
+        replace(STEP, anonymizer="raw")

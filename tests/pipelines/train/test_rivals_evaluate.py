@@ -9,19 +9,19 @@ from typing import get_args
 import pytest
 
 from pipelines.recipes.named import describe_recipes
-from pipelines.runs.config import RunConfig
+from pipelines.runs.config import EvaluateRun, run_of
 from stprivacy.anonymizers import AnonymizerName
 from stprivacy.config import OptimConfig, TestViewsConfig
 from stprivacy.phases.local import LocalContext
-from stprivacy.plain import from_dict, to_dict
-from tests.support.launch_fixtures import TINY
+from stprivacy.plain import to_dict
+from tests.support.launch_fixtures import TINY, later
 from tests.support.places import ROOT
 from tests.support.run_fixtures import do_run
 from tests.support.shard_fixtures import write_tiny_dataset
 
-STEP = replace(
+STEP = later(
     TINY,
-    phase="evaluate",
+    EvaluateRun,
     train=replace(TINY.train, epochs=1, max_steps=1),
     views=TestViewsConfig(clips=2, crops=2),
     whitened_components=8,
@@ -98,7 +98,7 @@ def test_what_a_rival_leaves_is_learned_and_what_it_takes_is_not(data: Path, tmp
 )
 def test_a_configuration_with_unknown_names_lists_the_known_ones(setting: dict[str, str], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        from_dict(RunConfig, to_dict(STEP) | setting)
+        run_of(to_dict(STEP) | setting)
 
 
 def command(*options: str) -> subprocess.CompletedProcess[str]:
