@@ -1,15 +1,16 @@
 # make demo: from nothing to the table. make test: the tests. make ui: MLflow on the runs in STORE (default: the demo).
+# make docs: the documentation as a site, in build/site; a broken link is an error.
 # make lock: pins and hashes anew from setup.cfg, at the versions that stand there as far as they fit; needs uv.
 PYTHON ?= python3.11
 STORE ?= demo
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint ui clean install lock
+.PHONY: demo test lint docs ui clean install lock
 
 install: .venv/installed
 
-# requirements.lock is what nodes of a cluster install; requirements-dev.lock is the same with tests and linters.
+# requirements.lock is what nodes of a cluster install; requirements-dev.lock is the same with tests, linters and docs.
 .venv/installed: requirements.lock requirements-dev.lock setup.cfg
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
@@ -29,6 +30,9 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: install
+	$(BIN)/mkdocs build --strict
+
 ui: install
 	mkdir -p "$(STORE)"
 	folder=$$(realpath "$(STORE)") && MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow server --host 127.0.0.1 --port 5000 \
@@ -39,7 +43,8 @@ LOCK = pip compile --quiet setup.cfg --python-version 3.11 --python-platform x86
 
 lock:
 	uv $(LOCK) --extra aws --output-file requirements.lock
-	uv $(LOCK) --extra aws --extra test --extra lint --constraints requirements.lock --output-file requirements-dev.lock
+	uv $(LOCK) --extra aws --extra test --extra lint --extra docs --constraints requirements.lock \
+	  --output-file requirements-dev.lock
 
 clean:
-	rm -rf .venv demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
+	rm -rf .venv demo build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info

@@ -1,7 +1,8 @@
 """What a trade-off front over very many clips would cost, computed from measured figures: the tables of docs/scale.md.
 
-python -m benchmarks.scale: nothing is trained. Rates are those of README and benchmarks/results, each with the command
-that measured it; sizes of what is kept for each video are measured here, on a small data set; prices are assumptions.
+python -m benchmarks.scale: nothing is trained. Rates are those of docs/performance.md and benchmarks/results, each with
+the command that measured it; sizes of what is kept for each video are measured here, on a small data set; prices are
+assumptions.
 """
 
 import pickle
@@ -29,7 +30,7 @@ CLIP_FRAMES = 16  # of the paper's clips
 
 @dataclass(frozen=True)
 class Measured:
-    """Rates and times that other benchmarks have given, on the machines that README names.
+    """Rates and times that other benchmarks have given, on the machines that docs/performance.md names.
 
     Args:
         ingest_frames: source frames ingested a second by one core (python -m benchmarks.ingest: 2,269 on two)

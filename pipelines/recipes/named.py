@@ -41,7 +41,7 @@ def demo() -> Recipe:
     and right are classes), and in phase 2 a fiftieth of the recognizers' rate for STPrivacy: at their own rate its
     output forgets, within two epochs, the motion of actions that it was not trained on. The networks of the rivals
     VITA and SPAct have a quarter and an eighth of their papers' widths, and VITA restarts each adversary once. Expected
-    on vp-synth, on two cores: about ten minutes; scores in the README.
+    on vp-synth, on two cores: about ten minutes; scores in docs/results.md.
     """
     recognizer = RecognizerConfig(
         embed_dim=64, num_heads=4, depth=3, stem="tubelet_mlp", mask_gradient="bounded", drop_path=0.0

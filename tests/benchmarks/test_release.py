@@ -56,7 +56,7 @@ def test_the_run_is_of_the_papers_size_and_can_be_loaded_as_a_trained_one(tmp_pa
     run = write_run(tmp_path / "run")
     model = load_anonymizer(run)
     assert isinstance(model, STPrivacy)
-    assert 23e6 < sum(parameter.numel() for parameter in model.parameters()) < 24e6  # README: 23.35 M
+    assert 23e6 < sum(parameter.numel() for parameter in model.parameters()) < 24e6  # docs/performance.md: 23.35 M
     config = read_config(run)
     assert (config.phase, config.anonymizer, config.model.clip.frames) == ("adversarial", "stprivacy", 16)
     assert (config.model.embed_dim, config.model.num_heads, config.model.pretrained) == (384, 6, "")

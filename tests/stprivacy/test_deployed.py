@@ -148,10 +148,10 @@ def test_runs_that_hold_no_finished_network_of_this_kind_are_refused(runs: Path,
             load_deployed(str(folder))
 
 
-def test_the_readmes_library_call_works_without_ray(runs: Path, tmp_path: Path) -> None:
+def test_the_documented_library_call_works_without_ray(runs: Path, tmp_path: Path) -> None:
     from tests.support.bad_corpus import write_video
 
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "docs" / "release.md").read_text()
     code = next(block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "load_deployed" in block)
     assert len([line for line in code.splitlines() if line.strip()]) <= 5 + 3  # and the imports
     write_video(tmp_path / "walk.mp4", frames=40)

@@ -1,4 +1,4 @@
-"""README's section on clusters, command by command, on a Ray with a token: who has none is refused."""
+"""The page on clusters, command by command, on a Ray with a token: who has none is refused."""
 
 import json
 import os
@@ -140,10 +140,9 @@ def status(url: str, bearer: str = "", data: bytes | None = None) -> int:
         return 0
 
 
-def readme_submit(shared: Path) -> list[str]:
-    """The `ray job submit` of README, with its shared storage in another place and two CPU workers instead of GPUs."""
-    section = (ROOT / "README.md").read_text().partition("## On a cluster")[2]
-    block = re.search(r"```bash\n(.*?)```", section, re.DOTALL)
+def documented_submit(shared: Path) -> list[str]:
+    """The page's `ray job submit`, with its shared storage in another place and two CPU workers instead of GPUs."""
+    block = re.search(r"```bash\n(.*?)```", (ROOT / "docs" / "cluster.md").read_text(), re.DOTALL)
     assert block is not None
     assert "export RAY_AUTH_MODE=token" in block[1]
     assert "export RAY_API_SERVER_ADDRESS=http://127.0.0.1:8265" in block[1]
@@ -153,11 +152,11 @@ def readme_submit(shared: Path) -> list[str]:
     return [*words[:-3], "--workers", "2", *shlex.split(TINY_SIZES)]
 
 
-def test_the_readmes_job_is_submitted_followed_and_succeeds(head: Head, tmp_path: Path) -> None:
+def test_the_documented_job_is_submitted_followed_and_succeeds(head: Head, tmp_path: Path) -> None:
     data = write_tiny_dataset(tmp_path / "data", videos=9)
     init = replace(TINY, data=str(data), train=replace(TINY.train, max_steps=2))
     do_run(init, tmp_path / "runs" / "init")
-    done = head.submit(readme_submit(tmp_path))
+    done = head.submit(documented_submit(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "adversarial: starting 2 workers" in done.stdout  # the driver's own lines, as it goes on
     assert re.search(r"loss_privacy +\d", done.stdout)

@@ -45,7 +45,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def change(data: Path) -> None:
-    """As the README says: ingest again after mending videos."""
+    """As docs/data.md says: ingest again after fixing videos."""
     write_tiny_dataset(data, videos=48, test_videos=12, seed=1)
 
 
