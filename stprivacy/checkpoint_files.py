@@ -8,7 +8,6 @@ the old one stays aside until the new one is in place; as long as its number has
 import hashlib
 import io
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,8 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from stprivacy.durable import sync_folder
-from stprivacy.storage import filesystem, is_remote, remove_folder, write_whole
+from stprivacy.storage import filesystem, is_remote, remove_folder, sync, write_whole
 
 FORMAT_VERSION = 2
 MANIFEST, MODEL, STATE = "manifest.json", "model.safetensors", "state.pt"
@@ -113,7 +111,7 @@ def _write_local(target: Path, files: Mapping[str, bytes], keep: int) -> None:
     if target.exists():
         target.rename(folder / f"{_REPLACED}{target.name}")
     aside.rename(target)
-    sync_folder(folder)
+    sync(folder)
     for path in [path for path in newest_first(folder) if number_of(path) <= number_of(target)][keep:]:
         shutil.rmtree(path)
     _remove_leftovers(folder)
@@ -126,11 +124,9 @@ def _remove_leftovers(folder: Path) -> None:
 
 def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     for name, data in files.items():
-        with open(folder / name, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    sync_folder(folder)
+        (folder / name).write_bytes(data)
+        sync(folder / name)
+    sync(folder)
 
 
 def _write_remote(target: Path, files: Mapping[str, bytes], keep: int) -> None:

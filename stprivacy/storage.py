@@ -119,20 +119,50 @@ def remove_folder(path: Path) -> None:
         _store(path).rm(_key(path), recursive=True)
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a kill, never meets half of it; of several writers, the last one wins."""
+@contextmanager
+def atomic_file(path: Path, private: bool = False) -> Iterator[Path]:
+    """A local file to write, which is then, if nothing failed, found under the name `path`, whole and on disk.
+
+    A reader, or a kill, never meets half of it; of several writers, the last one wins. Missing folders are made. A
+    private file is there already, for its owner alone to read from its first byte on, whatever the umask; objects in a
+    store are as private as their bucket.
+    Raises: OSError: it cannot be put there.
+    """
+    if is_remote(path):
+        with tempfile.TemporaryDirectory(prefix="stprivacy-") as folder:
+            yield Path(folder) / path.name
+            _store(path).put_file(str(Path(folder) / path.name), _key(path))
+        return
+    make_folder(path.parent)
+    partial = partial_name(path)
+    try:
+        if private:
+            os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            partial.chmod(0o600)  # the umask may have taken too much
+        yield partial
+        sync(partial)
+        partial.replace(path)
+        sync(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes, private: bool = False) -> None:
+    """Write a file as `atomic_file` does."""
     if is_remote(path):
         _store(path).pipe_file(_key(path), content)
         return
-    partial = partial_name(path)
+    with atomic_file(path, private) as partial, open(partial, "r+b" if private else "xb") as file:
+        file.write(content)
+
+
+def sync(path: Path) -> None:
+    """Wait until a local file's content, or a folder's entries, are on disk and survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        with open(partial, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        os.fsync(descriptor)
     finally:
-        partial.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 def partial_name(path: Path) -> Path:
@@ -142,10 +172,13 @@ def partial_name(path: Path) -> Path:
     return path.with_name(f".{digest}.{os.getpid()}-{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
 
 
-def remove_partials(folder: Path) -> None:
-    """Remove what killed processes left half-written directly in a local folder, which no other process writes to."""
+def remove_partials(folder: Path, below: bool = False) -> None:
+    """Remove what killed processes left half-written in a local folder, which no other process writes to.
+
+    With `below`, in the folders below it, too.
+    """
     if not is_remote(folder):
-        for path in folder.glob(f".*{PARTIAL_SUFFIX}"):
+        for path in (folder.rglob if below else folder.glob)(f".*{PARTIAL_SUFFIX}"):
             path.unlink(missing_ok=True)
 
 
@@ -201,15 +234,6 @@ def local_copy(path: Path) -> Iterator[Path]:
         else:
             _store(path).get_file(_key(path), str(copy))
         yield copy
-
-
-@contextmanager
-def local_draft(path: Path) -> Iterator[Path]:
-    """A local file to write what is then, if nothing failed, put at `path` in an object store, whole."""
-    with tempfile.TemporaryDirectory(prefix="stprivacy-") as folder:
-        draft = Path(folder) / path.name
-        yield draft
-        _store(path).put_file(str(draft), _key(path))
 
 
 def object_state(path: Path) -> tuple[int, str]:

@@ -13,7 +13,7 @@ from pipelines.data.description import DESCRIPTION_FILE, description_text
 from pipelines.data.inspection import Finished, Found, finished, inspect, inspect_frames
 from pipelines.data.ledger import Ledger, counts_of, make_ledger
 from pipelines.data.manifest import Manifest
-from pipelines.data.output import check_claim, claim, clean
+from pipelines.data.output import clean, output_claim
 from pipelines.data.records import (
     QUARANTINE,
     SHARDS_FILE,
@@ -28,7 +28,7 @@ from pipelines.data.schema import FORMAT_VERSION, IngestSettings
 from pipelines.data.shards import Shard, plan_shards, shard_name, write_shard
 from pipelines.data.tasks import IngestError, run_tasks
 from stprivacy.output_lock import output_lock
-from stprivacy.storage import absolute_location, write_whole
+from stprivacy.storage import absolute_location, make_folder, write_whole
 
 __all__ = ["IngestError", "Ledger", "ingest"]
 
@@ -56,13 +56,16 @@ def ingest(
         progress: called with the number of videos that are done and their total
 
     Raises:
-        IngestError: `out` holds something else, or was begun with other settings; or what is not a video's fault ended
-            a task: what is done is kept.
+        ValueError: `out` holds something else, or was begun with other settings.
+        IngestError: what is not a video's fault ended a task; what is done is kept.
         OutputBusyError: another process writes to `out`.
     """
-    check_claim(out, manifest.dataset, settings)  # before a file of ours is put into a stranger's folder
+    claim = output_claim(manifest.dataset, settings)
+    claim.check(out)  # before a file of ours is put into a stranger's folder
     with output_lock(out):
-        claim(out, manifest.dataset, settings)
+        claim.make(out)
+        for folder in (out / VIDEOS, out / QUARANTINE):
+            make_folder(folder)
         return _Ingest(manifest, out, settings, workers, progress).run(verify)
 
 

@@ -30,16 +30,13 @@ from pipelines.data.records import (
 from pipelines.data.schema import FORMAT_VERSION, VIDEO_SCHEMA, IngestSettings
 from pipelines.data.stored import frame_offsets
 from pipelines.text import printable
-from stprivacy.durable import sync_folder
 from stprivacy.storage import (
     StorageError,
-    is_remote,
+    atomic_file,
     is_uri,
     local_copy,
-    local_draft,
     location,
     object_state,
-    partial_name,
     write_whole,
 )
 from stprivacy.video.decoding import VideoError
@@ -97,7 +94,7 @@ def write_shard(shard: Shard, out: Path, settings: IngestSettings) -> None:
     rejects: list[dict[str, str]] = []
     content = _Content()
     # A quarantine file beside videos that it does not describe would be noticed, and done again.
-    with _appearing(out / VIDEOS / shard.name) as draft:
+    with atomic_file(out / VIDEOS / shard.name) as draft:
         with _video_writer(draft) as writer:
             for entry, actions in zip(shard.entries, shard.actions, strict=True):
                 try:
@@ -237,21 +234,3 @@ def _sampled(values: Sequence[Any] | None, video: VideoFrames, settings: IngestS
     last = min(video.source_frames, len(values)) - 1
     last_sampled = (video.source_frames - 1) // settings.stride
     return [values[min(min(slot, last_sampled) * settings.stride, last)] for slot in range(len(video.frames))]
-
-
-@contextmanager
-def _appearing(path: Path) -> Iterator[Path]:
-    """A name to write to; what was written is put into place as `path` if nothing failed, else removed."""
-    if is_remote(path):
-        with local_draft(path) as draft:
-            yield draft
-        return
-    temporary = partial_name(path)
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -10,17 +10,16 @@ from pathlib import Path
 
 from pipelines import cluster
 from pipelines.release.attempts import Attempts
-from pipelines.release.drafts import remove_drafts
 from pipelines.release.ledger import ReleaseLedger
 from pipelines.release.names import ReleaseItem
-from pipelines.release.settings import ReleaseSettings, WorkerOptions, claim, provenance_of
+from pipelines.release.settings import ReleaseSettings, WorkerOptions, provenance_of, release_claim
 from pipelines.release.sidecar import source_if_done
 from pipelines.release.video import Destination
 from pipelines.release.work import Outcome, refusals, release_videos
 from stprivacy.deploy.deployed import Deployed
 from stprivacy.deploy.load import Trained
 from stprivacy.output_lock import output_lock
-from stprivacy.storage import absolute_location
+from stprivacy.storage import absolute_location, remove_partials
 
 _Progress = Callable[[int, int], None]
 _Learned = Callable[[Outcome], None]
@@ -73,7 +72,7 @@ class _Release:
 
     def run(self, items: Sequence[ReleaseItem]) -> ReleaseLedger:
         begun, out = time.monotonic(), self.destination.out
-        claim(out, self.destination.provenance)
+        release_claim(self.destination.provenance).make(out)
         failed = refusals(items)
         done, missing = _done_and_missing([item for item in items if not item.error], out)
         for outcome in done:
@@ -81,7 +80,7 @@ class _Release:
         # One at which an earlier process has died goes through Ray, whose workers may die.
         is_suspect = any(Attempts(out).before(item.name) != "none" for item in missing[:1])
         for folder in filter(None, (out, self.destination.previews)):
-            remove_drafts(folder)
+            remove_partials(folder, below=True)
         before = len(done) + len(failed)
         self.progress(before, 0)
         is_here = len(missing) < 2 and not is_suspect and not os.environ.get("RAY_ADDRESS")

@@ -1,6 +1,5 @@
 """Frames with their times to one H.264 MP4 that holds nothing else: no metadata, and no note of what made it."""
 
-import os
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -85,7 +84,7 @@ class VideoWriter:
         self._held = frame
 
     def finish(self, end_seconds: Fraction) -> None:
-        """The last frame is shown until end_seconds after the start; the file is whole and on disk when this returns.
+        """The last frame is shown until end_seconds after the start; the file is whole when this returns.
 
         Raises: WriteError: the file cannot be written. VideoError: unreadable-audio.
         """
@@ -98,8 +97,6 @@ class VideoWriter:
                 self._audio.finish(end_seconds)
                 self._audio.close()
             self._container.close()
-            with open(self._path, "rb") as file:
-                os.fsync(file.fileno())
 
     def abort(self) -> None:
         """Let go of the file, whatever state it is in; it is not to be used. Never raises."""

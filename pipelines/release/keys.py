@@ -15,9 +15,8 @@ from typing import Any
 
 from pipelines.release.inputs import Inputs
 from pipelines.release.names import ReleaseItem, refused
-from pipelines.release.private import write_private
 from pipelines.text import json_bytes, printable
-from stprivacy.storage import is_remote
+from stprivacy.storage import is_remote, write_whole
 
 _ID_BYTES, _SALT_BYTES = 8, 32
 _NAME, _SALT = re.compile(r"[0-9a-f]{16}"), re.compile(r"[0-9a-f]{64}")
@@ -84,7 +83,7 @@ class KeyFile:
             with self._locked() as content:
                 keys = _parsed(content, self._path) if content else {}
                 yield keys
-                write_private(self._path, json_bytes(keys))
+                write_whole(self._path, json_bytes(keys), private=True)
         except OSError as error:
             raise ValueError(f"{printable(str(self._path))} cannot be used: {error.strerror or error}") from error
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipelines.release.inputs import passed_over
-from pipelines.release.private import write_private
 from pipelines.release.work import Outcome
 from pipelines.text import duration, json_bytes, printable
 from stprivacy.storage import is_remote, write_whole
@@ -68,4 +67,4 @@ def write_failures(path: Path, failures: Sequence[Outcome]) -> None:
     if is_remote(path):
         write_whole(path, content)
     else:
-        write_private(path, content)
+        write_whole(path, content, private=True)

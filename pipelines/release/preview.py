@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipelines.release.drafts import draft
 from pipelines.release.encoding import VideoWriter
 from pipelines.release.names import PREVIEW, VIDEO, shortened
-from pipelines.release.private import make_private_folder
 from stprivacy.config import ClipConfig
+from stprivacy.storage import atomic_file
 from stprivacy.tubelets import expand_keep
 from stprivacy.video.timed import TimedFrame
 
@@ -68,7 +67,7 @@ class PreviewWriter:
         self._writer.finish(end_seconds)
         rows = [_labelled(image, f"{float(seconds):.2f} s") for seconds, image in self._shown]
         sheet = cv2.imencode(".png", cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR))[1]
-        with draft(self._sheet, private=True) as local:
+        with atomic_file(self._sheet, private=True) as local:
             local.write_bytes(sheet.tobytes())
         self._drafts.close()  # which puts the video into place
 
@@ -80,7 +79,7 @@ class PreviewWriter:
 
     def _open(self) -> None:
         make_private_folder(self._video.parent)
-        local = self._drafts.enter_context(draft(self._video, private=True))
+        local = self._drafts.enter_context(atomic_file(self._video, private=True))
         width, height = self._size
         self._writer = VideoWriter(local, width=width, height=height, aspect=Fraction(width, height), quality=_QUALITY)
 
@@ -121,3 +120,11 @@ def _text_width(text: str) -> int:
 
 def _even(length: Fraction) -> int:
     return max(2 * round(length / 2), 2)
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder and those of its parents that are missing; one that is there becomes private, its parents stay."""
+    missing = [parent for parent in folder.parents if not parent.exists()]
+    for one in (*reversed(missing), folder):
+        one.mkdir(mode=0o700, exist_ok=True)
+        one.chmod(0o700)

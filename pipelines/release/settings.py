@@ -1,22 +1,20 @@
 """What decides how videos are released, and the note of it in the folder that they are released to."""
 
-import json
 import math
 import os
 import re
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
 
-from pipelines.text import printable
+from stprivacy.claims import Claim
 from stprivacy.config import check_keep_ratio, check_released_quality
 from stprivacy.deploy.deployed import MaskName
 from stprivacy.deploy.load import Trained
 from stprivacy.output_lock import LOCK_NAME
 from stprivacy.plain import to_dict
-from stprivacy.storage import PARTIAL_SUFFIX, make_folder, write_whole
+from stprivacy.storage import PARTIAL_SUFFIX
 from stprivacy.video.decoding import VideoLimits
 
 FORMAT_VERSION = 2
@@ -117,55 +115,11 @@ def provenance_of(trained: Trained, settings: ReleaseSettings) -> Provenance:
     return Provenance(trained.digest, trained.phase, trained.dataset, trained.data_fingerprint, model, named)
 
 
-def claim(out: Path, provenance: Provenance) -> None:
-    """Make the folder, and note what it is for: videos of several networks or settings must not mix.
-
-    Raises: ValueError: it holds something else, or was begun with another network or other settings, or its note is
-        damaged.
-    """
-    path, shown = out / CLAIM, printable(str(out))
-    now = json.loads(json.dumps(asdict(provenance)))
-    if path.is_file():
-        _check(shown, _read(path), now)
-        return
-    if out.exists() and (not out.is_dir() or any(not _is_ours(entry.name) for entry in out.iterdir())):
-        raise ValueError(f"{shown} is not empty and holds no release: give a new or empty folder as --output")
-    try:
-        make_folder(out)
-        write_whole(path, (json.dumps(now, indent=2) + "\n").encode())
-    except OSError as error:
-        raise ValueError(f"--output {shown} cannot be written: {error.strerror or error}") from error
+def release_claim(provenance: Provenance) -> Claim:
+    """What a release's folder is for: videos of several networks or settings must not mix."""
+    return Claim(CLAIM, asdict(provenance), "a release", option="--output", is_ours=_is_ours)
 
 
 def _is_ours(name: str) -> bool:
     """Whether this process's lock has that name, or what another one has left that was killed writing the note."""
     return name == LOCK_NAME or bool(_PARTIAL.fullmatch(name))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        note = json.loads(path.read_bytes())
-        return {**note, **note["settings"]}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-        raise ValueError(
-            f"{printable(str(path))} is damaged, or cannot be read ({printable(reason)}): restore it, or give another "
-            "--output"
-        ) from error
-
-
-def _check(shown: str, old: dict[str, Any], now: dict[str, Any]) -> None:
-    new = {**now, **now["settings"]}
-    changed = [name for name in new if name != "settings" and old.get(name) != new[name]]
-    told = ", ".join(f"{name} {_short(old.get(name))} → {_short(new[name])}" for name in changed)
-    if "format_version" in changed:
-        raise ValueError(f"{shown} was begun by another version of this program ({told}): give another --output")
-    if changed:
-        raise ValueError(
-            f"{shown} was begun with another network or other settings ({told}): use the old ones, or another --output"
-        )
-
-
-def _short(value: Any) -> str:
-    text = printable(str(value))
-    return text if len(text) <= 24 else f"{text[:12]}…"

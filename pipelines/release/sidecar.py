@@ -19,10 +19,9 @@ from typing import Any
 
 from torch import Tensor
 
-from pipelines.release.drafts import draft
 from pipelines.release.names import SIDECAR, VIDEO, ReleaseItem
 from pipelines.release.settings import FORMAT_VERSION, Provenance
-from stprivacy.storage import is_remote, local_copy, location, object_state
+from stprivacy.storage import is_remote, local_copy, location, object_state, write_whole
 
 _PACKAGES = ("torch", "av")
 _OWN_DIGEST = ',\n "sidecar_sha256": '  # of all bytes before this
@@ -96,10 +95,7 @@ def write_sidecar(path: Path, content: Mapping[str, Any]) -> None:
     """Write it whole, one line a slot, and its own digest last."""
     slots = ",\n  ".join(json.dumps(slot) for slot in content["keep"])
     rest = json.dumps({name: value for name, value in content.items() if name != "keep"}, indent=1)
-    with draft(path) as local, open(local, "wb") as file:
-        file.write(_with_digest(f'{rest[:-2]},\n "keep": [\n  {slots}\n ]'.encode()))
-        file.flush()
-        os.fsync(file.fileno())
+    write_whole(path, _with_digest(f'{rest[:-2]},\n "keep": [\n  {slots}\n ]'.encode()))
 
 
 def _with_digest(content: bytes) -> bytes:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pipelines.release.audio import AudioSource
-from pipelines.release.drafts import draft
 from pipelines.release.encoding import VideoWriter
 from pipelines.release.names import SIDECAR, VIDEO, ReleaseItem
 from pipelines.release.settings import Provenance, ReleaseSettings
@@ -26,7 +25,7 @@ from pipelines.release.sidecar import (
 )
 from stprivacy.deploy.deployed import Deployed
 from stprivacy.deploy.steady_masks import AnonymizedClip, Clip
-from stprivacy.storage import local_copy, location
+from stprivacy.storage import atomic_file, local_copy, location
 from stprivacy.video.decoding import VideoError, local_file
 from stprivacy.video.timed import TimedFrame, TimedVideo
 
@@ -76,7 +75,7 @@ class OpenVideo:
             video = TimedVideo(source, stride=settings.stride, limits=settings.limits, **size)
             self._video = stack.enter_context(video)
             self._clips = _clips_of(self._video.frames(), clip.frames)
-            self._draft = stack.enter_context(draft(out / f"{name}{VIDEO}"))
+            self._draft = stack.enter_context(atomic_file(out / f"{name}{VIDEO}"))
             self._stack = stack.pop_all()
         return self
 

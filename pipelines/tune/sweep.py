@@ -1,6 +1,5 @@
 """A sweep from its settings to its front: Ray Tune starts the trials, this process follows and tracks them."""
 
-import json
 import threading
 import uuid
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from pipelines.compare.tables import read_scores
 from pipelines.curves import save_figure
 from pipelines.progress import Progress
 from pipelines.runs.claims import check_all
-from pipelines.runs.folder import RESULT, PhaseError, RunRequest, interval_seconds, read_json, write_json
+from pipelines.runs.folder import RESULT, PhaseError, RunRequest, interval_seconds, write_json
 from pipelines.runs.inputs import data_input
 from pipelines.runs.labels import check_labels_of
 from pipelines.text import duration
@@ -29,8 +28,9 @@ from pipelines.tune.front import front_csv, points_of, summary
 from pipelines.tune.log import TrialLog
 from pipelines.tune.plan import Planned, make_plan
 from pipelines.tune.trials import Sweep, Trial, make_trial, raw_run, seconds_of
+from stprivacy.claims import Claim
 from stprivacy.output_lock import output_lock
-from stprivacy.storage import make_folder, remove_folder
+from stprivacy.storage import remove_folder
 
 SWEEP, FRONT_TABLE, FRONT_PAGE, FRONT_PICTURE = "sweep.json", "front.csv", "front.html", "front.png"
 LOOK_SECONDS = 0.5
@@ -82,25 +82,13 @@ def _claim(sweep: Sweep, out: Path, concurrency: Concurrency) -> None:
     """Note the settings and the state of the data, which all trials of a folder share."""
     # What optuna proposes depends on how many trials it is asked for at a time.
     rounds = {"max_concurrent": concurrency.max_concurrent} if sweep.search == "optuna" else {}
-    wanted = json.loads(json.dumps(sweep.settings() | rounds | {_FINGERPRINT: data_input(sweep.data)["fingerprint"]}))
-    present = read_json(out / SWEEP)
-    if present:
-        present.setdefault(_FINGERPRINT, wanted[_FINGERPRINT])  # a sweep from before it was noted
-    changed = [
-        f"{name} was {present.get(name)}, now {wanted.get(name)}"
-        for name in (present and dict.fromkeys([*present, *wanted]))
-        if present.get(name) != wanted.get(name)
-    ]
-    if changed:
-        raise ValueError(
-            f"{out} holds a sweep with other settings ({', '.join(changed)}): choose another --out, restore what has "
-            "changed, or delete that folder to start over"
-        )
+    fingerprint = {_FINGERPRINT: data_input(sweep.data)["fingerprint"]}
+    claim = Claim(SWEEP, sweep.settings() | rounds | fingerprint, "a sweep", defaults=fingerprint)
+    claim.check(out)
     runs = [raw_run(sweep, out), make_trial(sweep, out, Planned(0, {})).runs[0]]
     check_all(runs[:1])
     check_labels_of(runs)
-    make_folder(out)
-    write_json(out / SWEEP, wanted)
+    claim.make(out)
 
 
 def _search_of(sweep: Sweep, out: Path, concurrency: Concurrency) -> Any:

@@ -18,7 +18,7 @@ import pytest
 from pipelines.data.datasets import load_manifest
 from pipelines.data.datasets.synth import SynthSettings, generate
 from pipelines.data.index import VideoIndex
-from pipelines.data.ingest import IngestError, Ledger, ingest
+from pipelines.data.ingest import Ledger, ingest
 from pipelines.data.manifest import Manifest, Sources, VideoEntry
 from pipelines.data.schema import IngestSettings
 from stprivacy.video.sampled import read_video
@@ -154,14 +154,14 @@ def test_shards_of_changed_input_are_replaced(tmp_path: Path) -> None:
 
 def test_other_settings_in_the_same_folder_are_one_clear_error(manifest: Manifest, finished: Path) -> None:
     before = digests(finished)
-    with pytest.raises(IngestError, match=r"stride 2 → 3.*another --out"):
+    with pytest.raises(ValueError, match=r"other settings \(settings.stride was 2, now 3\).*another --out"):
         ingest(manifest, finished, IngestSettings(stride=3, short_side_px=32, tubelet_frames=4, shard_videos=3))
     assert digests(finished) == before
 
 
 def test_a_folder_of_an_older_format_is_refused(manifest: Manifest, tmp_path: Path) -> None:
     (tmp_path / "ingest.json").write_text('{"format_version": 1, "dataset": "csv", "settings": {}}')
-    with pytest.raises(IngestError, match="begun in format 1, this program writes 3: ingest into another --out"):
+    with pytest.raises(ValueError, match="begun in format 1, this program writes 3: choose another --out"):
         ingest(manifest, tmp_path, SETTINGS)
 
 
@@ -204,7 +204,7 @@ def test_other_labels_of_the_same_videos_are_another_data_set(tmp_path: Path) ->
 
 def test_a_folder_of_something_else_is_refused(manifest: Manifest, tmp_path: Path) -> None:
     (tmp_path / "letters.txt").write_text("dear")
-    with pytest.raises(IngestError, match="not empty"):
+    with pytest.raises(ValueError, match="not empty"):
         ingest(manifest, tmp_path, SETTINGS)
 
 

@@ -16,7 +16,7 @@ import torch
 from pipelines.data.datasets import load_manifest
 from pipelines.data.detectors import make_detector
 from pipelines.data.index import VideoIndex
-from pipelines.data.ingest import IngestError, ingest
+from pipelines.data.ingest import ingest
 from pipelines.data.manifest import Manifest, ManifestError, Sources
 from pipelines.data.schema import IngestSettings
 from stprivacy.video.sampled import read_video
@@ -149,7 +149,7 @@ def test_a_finished_ingest_with_another_detector_is_not_taken_for_this_one(raw: 
         out = tmp_path / first
         ingest(listed(raw), out, replace(SETTINGS, detector=first))
         before = description(out)
-        with pytest.raises(IngestError, match=rf"detector {first} → {then}\): use the old ones, or another --out"):
+        with pytest.raises(ValueError, match=rf"\(settings.detector was {first}, now {then}\): restore what has"):
             ingest(listed(raw), out, replace(SETTINGS, detector=then))
         assert description(out) == before
     assert description(tmp_path / "none")["fingerprint"] != description(tmp_path / "hog")["fingerprint"]

@@ -12,7 +12,7 @@ from pipelines.release.inputs import list_inputs
 from pipelines.release.keys import KeyFile
 from pipelines.release.ledger import ReleaseLedger
 from pipelines.release.names import ReleaseItem, plain_names
-from pipelines.release.settings import CLAIM, ReleaseSettings, claim, provenance_of
+from pipelines.release.settings import CLAIM, ReleaseSettings, provenance_of, release_claim
 from pipelines.release.sidecar import file_digest, read_sidecar, source_if_done
 from stprivacy.deploy.load import load_trained
 from stprivacy.output_lock import OutputBusyError, output_lock
@@ -114,11 +114,11 @@ def test_a_folder_whose_first_job_was_killed_at_once_can_be_used(run: Path, tmp_
     provenance = provenance_of(load_trained(run), SETTINGS)
     (tmp_path / ".lock").touch()
     (tmp_path / f".{'0' * 16}.123-01234567.partial").touch()
-    claim(tmp_path, provenance)
+    release_claim(provenance).make(tmp_path)
     (tmp_path / CLAIM).unlink()
     (tmp_path / ".mine.partial").touch()
-    with pytest.raises(ValueError, match="not empty and holds no release"):
-        claim(tmp_path, provenance)
+    with pytest.raises(ValueError, match="not empty and does not hold a release"):
+        release_claim(provenance).make(tmp_path)
 
 
 def test_a_single_file_at_which_a_process_died_is_released_by_workers(
@@ -126,7 +126,7 @@ def test_a_single_file_at_which_a_process_died_is_released_by_workers(
 ) -> None:
     write_video(tmp_path / "raw" / "a.mp4")
     items, out = plain_names(list_inputs(tmp_path / "raw")), tmp_path / "out"
-    claim(out, provenance_of(load_trained(run), SETTINGS))
+    release_claim(provenance_of(load_trained(run), SETTINGS)).make(out)
     Attempts(out).begin("a", alone=False)
     assert anonymize(load_trained(run), items, out, SETTINGS).released == 1
     assert files_below(out) == {CLAIM, "a.mp4", "a.json"}
@@ -160,10 +160,10 @@ def test_a_damaged_note_or_key_file_is_refused_in_one_line_or_read(run: Path, tm
     raw, keys, note = tmp_path / "raw", tmp_path / "keys.json", tmp_path / "out" / CLAIM
     write_video(raw / "a.mp4", frames=1)
     provenance = provenance_of(load_trained(run), SETTINGS)
-    claim(tmp_path / "out", provenance)
+    release_claim(provenance).make(tmp_path / "out")
     KeyFile(keys).release_items(list_inputs(raw))
     uses = (
-        (note, lambda: claim(tmp_path / "out", provenance)),
+        (note, lambda: release_claim(provenance).make(tmp_path / "out")),
         (keys, lambda: KeyFile(keys).release_items(list_inputs(raw))),
     )
     for path, use in uses:

@@ -151,7 +151,7 @@ def test_changed_damaged_and_new_files_are_done_and_no_others(ray_cluster: None,
 
 def test_videos_of_other_settings_or_networks_do_not_mix(released: Path, run: Path, raw: Path, tmp_path: Path) -> None:
     before = state(released)
-    with pytest.raises(ValueError, match=r"begun with another network or other settings \(keep_ratio 0\.7 → 0\.5\)"):
+    with pytest.raises(ValueError, match=r"a release with other settings \(settings.keep_ratio was 0\.7, now 0\.5\)"):
         anonymize(run, raw, released, replace(SETTINGS, keep_ratio=0.5))
     other = write_run(tmp_path)
     config = json.loads((other / "config.json").read_text())
@@ -174,7 +174,7 @@ def _perturb(checkpoint: Path) -> None:
 
 def test_a_folder_with_something_else_in_it_is_refused(ray_cluster: None, run: Path, raw: Path, tmp_path: Path) -> None:
     (tmp_path / "diary.txt").write_text("mine")
-    with pytest.raises(ValueError, match="not empty and holds no release"):
+    with pytest.raises(ValueError, match="not empty and does not hold a release"):
         anonymize(run, raw, tmp_path)
     assert files_below(tmp_path) == {"diary.txt"}
 

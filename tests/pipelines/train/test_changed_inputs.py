@@ -95,7 +95,12 @@ def test_a_finished_run_from_before_inputs_were_noted_counts_over_the_same_data_
 @pytest.mark.parametrize("name", ["exclude", "action_data"])
 def test_other_data_sets_of_a_run_are_inputs_too(data: Path, tmp_path: Path, name: str) -> None:
     other = write_tiny_dataset(tmp_path / "other", videos=2)
-    request = claimed(tmp_path / "run", init(data, **{name: str(other)}), finished=False)
+    run = (
+        later(init(data), EvaluateRun, action_data=str(other))
+        if name == "action_data"
+        else init(data, exclude=str(other))
+    )
+    request = claimed(tmp_path / "run", run, finished=False)
     write_tiny_dataset(other, videos=2, seed=1)
     with pytest.raises(ValueError, match=rf"\({name} was tiny in {other}, 6 rows, fingerprint"):
         check_all([request])
@@ -159,6 +164,6 @@ def test_a_sweep_over_changed_data_is_refused(data: Path, tmp_path: Path) -> Non
         run_sweep(sweep, tmp_path / "sweep", LaunchOptions(), Concurrency(1))
     change(data)
     with pytest.raises(
-        ValueError, match=r"holds a sweep with other settings \(data_fingerprint was \w+, now \w+\): ch"
+        ValueError, match=r"holds a sweep with other settings \(data_fingerprint was \w+…, now \w+…\): re"
     ):
         run_sweep(sweep, tmp_path / "sweep", LaunchOptions(), Concurrency(1))

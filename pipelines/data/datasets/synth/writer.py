@@ -18,6 +18,8 @@ import numpy as np
 
 from pipelines.data.datasets.synth.scene import Frame, build_scene, person_boxes, render
 from pipelines.data.datasets.synth.settings import GENERATOR_VERSION, Clip, SynthSettings, clips
+from stprivacy.claims import Claim
+from stprivacy.storage import remove_partials, write_whole
 
 LABELS_FILE = "vp-synth_privacy_attribute_label.pickle"
 BOXES_FILE = "person_boxes.jsonl"
@@ -42,6 +44,7 @@ def generate(
     """
     todo = clips(settings)
     _claim(out, settings)
+    remove_partials(out, below=True)
     if (out / SETTINGS_FILE).exists() and all(_video_path(out, clip).exists() for clip in todo):
         progress(len(todo), len(todo))
         return
@@ -111,32 +114,16 @@ def _video_path(out: Path, clip: Clip) -> Path:
 def _produce(out: Path, settings: SynthSettings, clip: Clip) -> str:
     path, scene = _video_path(out, clip), build_scene(settings, clip)
     if not path.exists():
-        _write(path, encode(render(settings, clip, scene), scene.fps, settings))
+        write_whole(path, encode(render(settings, clip, scene), scene.fps, settings))
     boxes = person_boxes(settings, scene)
     return json.dumps({"video": clip.video_id, "boxes": boxes}, separators=(",", ":"))
 
 
-def _write(path: Path, content: bytes) -> None:
-    unfinished = path.with_name(path.name + ".partial")
-    unfinished.write_bytes(content)
-    os.replace(unfinished, path)
-
-
 def _claim(out: Path, settings: SynthSettings) -> None:
-    """Make sure that `out` is empty or holds this data set, finished or begun."""
-    wanted = json.dumps({"generator_version": GENERATOR_VERSION, **asdict(settings)}, indent=2)
-    out.mkdir(parents=True, exist_ok=True)
-    for marker in (out / SETTINGS_FILE, out / _STARTED_FILE):
-        if marker.exists():
-            if json.loads(marker.read_text()) != json.loads(wanted):
-                raise ValueError(
-                    f"{out} holds a data set generated with other settings ({marker.name}: {marker.read_text()}): "
-                    "give another folder, or delete this one"
-                )
-            return
-    if any(out.iterdir()):
-        raise ValueError(f"{out} is not empty and holds no generated data set: give a new or an empty folder")
-    _write(out / _STARTED_FILE, wanted.encode())
+    """Check that `out` is empty or holds this data set, finished or begun, and note that it is begun."""
+    wanted = {"generator_version": GENERATOR_VERSION, **asdict(settings)}
+    note = SETTINGS_FILE if (out / SETTINGS_FILE).is_file() else _STARTED_FILE
+    Claim(note, wanted, "a generated data set", is_ours=lambda name: name == _STARTED_FILE).make(out)
 
 
 def _write_annotations(folder: Path, settings: SynthSettings, all_clips: tuple[Clip, ...], boxes: list[str]) -> None:
@@ -144,10 +131,10 @@ def _write_annotations(folder: Path, settings: SynthSettings, all_clips: tuple[C
     splits.mkdir(parents=True, exist_ok=True)
     for action in settings.action_names:
         content = "".join(_split_lines(clip for clip in all_clips if clip.action == action))
-        _write(splits / f"{action}_test_split1.txt", content.encode())
+        write_whole(splits / f"{action}_test_split1.txt", content.encode())
     labels = {clip.video_id: np.array([clip.privacy], dtype=np.int64) for clip in all_clips}
-    _write(folder / LABELS_FILE, pickle.dumps(labels, protocol=4))
-    _write(folder / BOXES_FILE, "".join(line + "\n" for line in boxes).encode())
+    write_whole(folder / LABELS_FILE, pickle.dumps(labels, protocol=4))
+    write_whole(folder / BOXES_FILE, "".join(line + "\n" for line in boxes).encode())
 
 
 def _split_lines(chosen: Iterable[Clip]) -> Iterator[str]:
