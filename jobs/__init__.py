@@ -1,1 +1,1 @@
-"""Command lines: parse, pick a recipe, call, print."""
+"""The commands as scripts, for a checkout: see pipelines/cli/main.py."""

@@ -1,14 +1,6 @@
-"""Phase 2, adversarial learning (Eq 13), from the anonymizer of an init run."""
+"""The command `stprivacy adv` from a checkout; see `python jobs/adv.py --help`."""
 
-from pipelines.cli import run
-
-
-def main() -> None:
-    """Run the phase."""
-    from pipelines.cli.phases import phase_command
-
-    phase_command("adversarial", __doc__)
-
+from pipelines.cli.main import run_job
 
 if __name__ == "__main__":
-    run(main)
+    run_job("adv")

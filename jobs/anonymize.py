@@ -1,16 +1,6 @@
-"""Raw videos in, anonymised videos out: python jobs/anonymize.py --from RUN --input DIR_OR_FILE --output DIR."""
+"""The command `stprivacy anonymize` from a checkout; see `python jobs/anonymize.py --help`."""
 
-from pipelines.cli import run
-
-
-def main() -> int:
-    """Release; the status is 1 if a file could not be released."""
-    import tyro
-
-    from pipelines.cli.anonymize import anonymize_command
-
-    return 1 if tyro.cli(anonymize_command).failures else 0
-
+from pipelines.cli.main import run_job
 
 if __name__ == "__main__":
-    run(main)
+    run_job("anonymize")

@@ -1,14 +1,6 @@
-"""Every anonymizer against every attacker: python jobs/compare.py --data DIR --out DIR; --list names them."""
+"""The command `stprivacy compare` from a checkout; see `python jobs/compare.py --help`."""
 
-from pipelines.cli import run
-
-
-def main() -> None:
-    """Run the comparison."""
-    from pipelines.cli.compare import compare_command
-
-    compare_command()
-
+from pipelines.cli.main import run_job
 
 if __name__ == "__main__":
-    run(main)
+    run_job("compare")

@@ -1,16 +1,6 @@
-"""From nothing to the table: generate vp-synth, ingest it, run the three phases, report."""
+"""The command `stprivacy demo` from a checkout; see `python jobs/demo.py --help`."""
 
-from pipelines.cli import run
-
-
-def main() -> None:
-    """Run the demo."""
-    import tyro
-
-    from pipelines.cli.demo import demo_command
-
-    tyro.cli(demo_command)
-
+from pipelines.cli.main import run_job
 
 if __name__ == "__main__":
-    run(main)
+    run_job("demo")

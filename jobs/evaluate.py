@@ -1,14 +1,6 @@
-"""Phase 3, evaluation: recognizers trained from scratch on transformed clips, tested on the test split."""
+"""The command `stprivacy evaluate` from a checkout; see `python jobs/evaluate.py --help`."""
 
-from pipelines.cli import run
-
-
-def main() -> None:
-    """Run the phase."""
-    from pipelines.cli.phases import phase_command
-
-    phase_command("evaluate", __doc__)
-
+from pipelines.cli.main import run_job
 
 if __name__ == "__main__":
-    run(main)
+    run_job("evaluate")

@@ -1,16 +1,6 @@
-"""Write a trained STPrivacy for other runtimes, as ONNX or as PyTorch's own export, after checking it on real clips."""
+"""The command `stprivacy export` from a checkout; see `python jobs/export.py --help`."""
 
-from pipelines.cli import run
-
-
-def main() -> None:
-    """Write the file."""
-    import tyro
-
-    from pipelines.cli.export import export_command
-
-    tyro.cli(export_command)
-
+from pipelines.cli.main import run_job
 
 if __name__ == "__main__":
-    run(main)
+    run_job("export")

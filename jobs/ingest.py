@@ -1,16 +1,6 @@
-"""Turn videos and annotations into a data set to train on: Parquet shards, quarantine, ledger."""
+"""The command `stprivacy ingest` from a checkout; see `python jobs/ingest.py --help`."""
 
-from pipelines.cli import run
-
-
-def main() -> None:
-    """Ingest."""
-    import tyro
-
-    from pipelines.cli.ingest import ingest_command
-
-    tyro.cli(ingest_command)
-
+from pipelines.cli.main import run_job
 
 if __name__ == "__main__":
-    run(main)
+    run_job("ingest")

@@ -1,14 +1,6 @@
-"""Phase 1, initialization (Eq 12): STPrivacy learns to sparsify and to recognise actions by itself."""
+"""The command `stprivacy init` from a checkout; see `python jobs/init.py --help`."""
 
-from pipelines.cli import run
-
-
-def main() -> None:
-    """Run the phase."""
-    from pipelines.cli.phases import phase_command
-
-    phase_command("init", __doc__)
-
+from pipelines.cli.main import run_job
 
 if __name__ == "__main__":
-    run(main)
+    run_job("init")

@@ -1,14 +1,6 @@
-"""One row of the paper's Tables 1-5, all phases: python jobs/paper.py ROW --data DIR --out DIR; --list names them."""
+"""The command `stprivacy paper` from a checkout; see `python jobs/paper.py --help`."""
 
-from pipelines.cli import run
-
-
-def main() -> None:
-    """Run the row."""
-    from pipelines.cli.paper import paper_command
-
-    paper_command()
-
+from pipelines.cli.main import run_job
 
 if __name__ == "__main__":
-    run(main)
+    run_job("paper")

@@ -1,14 +1,6 @@
-"""Pictures and one page of finished evaluations: python jobs/report.py --runs DIR --out DIR."""
+"""The command `stprivacy report` from a checkout; see `python jobs/report.py --help`."""
 
-from pipelines.cli import run
-
-
-def main() -> None:
-    """Write the report."""
-    from pipelines.cli.report import report_command
-
-    report_command()
-
+from pipelines.cli.main import run_job
 
 if __name__ == "__main__":
-    run(main)
+    run_job("report")

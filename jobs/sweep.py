@@ -1,14 +1,6 @@
-"""A sweep of trade-offs on Ray Tune: python jobs/sweep.py --data DIR --out DIR; an interrupted one goes on."""
+"""The command `stprivacy sweep` from a checkout; see `python jobs/sweep.py --help`."""
 
-from pipelines.cli import run
-
-
-def main() -> None:
-    """Run the sweep."""
-    from pipelines.cli.sweep import sweep_command
-
-    sweep_command()
-
+from pipelines.cli.main import run_job
 
 if __name__ == "__main__":
-    run(main)
+    run_job("sweep")

@@ -1,16 +1,6 @@
-"""Generate vp-synth (--actions a) or vp-synth-b (--actions b): videos, labels, splits and person boxes."""
+"""The command `stprivacy synth` from a checkout; see `python jobs/synth.py --help`."""
 
-from pipelines.cli import run
-
-
-def main() -> None:
-    """Generate."""
-    import tyro
-
-    from pipelines.cli.synth import synth_command
-
-    tyro.cli(synth_command)
-
+from pipelines.cli.main import run_job
 
 if __name__ == "__main__":
-    run(main)
+    run_job("synth")

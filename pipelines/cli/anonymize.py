@@ -24,6 +24,11 @@ from stprivacy.deploy.load import Trained, load_trained
 from stprivacy.storage import absolute_location, checked_location, is_remote, location
 
 
+def main() -> int:
+    """Parse the command line and release. Returns: the exit status, 1 if a file could not be released."""
+    return 1 if tyro.cli(anonymize_command).failures else 0
+
+
 def anonymize_command(
     from_run: Annotated[Location, tyro.conf.arg(name="from")],
     input: Location,

@@ -21,8 +21,8 @@ from stprivacy.storage import checked_location, location, named_location
 _TABLE_CHARACTERS = 130  # fewer would cut the names in its first column
 
 
-def compare_command() -> None:
-    """Parse the command line of jobs/compare.py, run the matrix and print its table; --list prints the names."""
+def main() -> None:
+    """Parse the command line, run the matrix and print its table; --list prints the names."""
     if "--list" in sys.argv[1:]:
         print("Anonymizers:", *(f"  {name:<20} {purpose}" for name, purpose in ROWS.items()), sep="\n")
         print("\nAttackers:", *(f"  {name:<20} {inspect.getdoc(make)}" for name, make in ATTACKERS.items()), sep="\n")

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import tyro
+
 from pipelines import cluster
 from pipelines.compare import demo
 from pipelines.compare.demo_table import print_results
@@ -35,6 +37,11 @@ def prepare_data(out: Path, settings: SynthSettings, recipe: Recipe, workers: in
     task.finish()
     progress.say(str(ledger))
     return data
+
+
+def main() -> None:
+    """Parse the command line and run the demo."""
+    tyro.cli(demo_command)
 
 
 def demo_command(

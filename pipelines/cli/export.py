@@ -15,6 +15,11 @@ from stprivacy.deploy.load import load_trained
 from stprivacy.storage import checked_location, location
 
 
+def main() -> None:
+    """Parse the command line and write the file."""
+    tyro.cli(export_command)
+
+
 def export_command(
     run: Annotated[Location, tyro.conf.arg(name="from", help="folder of an init or adversarial run of STPrivacy")],
     out: Location,

@@ -17,6 +17,11 @@ from pipelines.progress import Progress
 from stprivacy.storage import checked_location, named_location
 
 
+def main() -> None:
+    """Parse the command line and ingest."""
+    tyro.cli(ingest_command)
+
+
 def ingest_command(
     dataset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(help=", ".join(LOADERS))],
     out: Location | None = None,

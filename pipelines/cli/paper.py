@@ -51,8 +51,8 @@ class PaperOptions:
         return absolute_path(start)
 
 
-def paper_command() -> None:
-    """Parse the command line of jobs/paper.py, run the row's phases and print its scores."""
+def main() -> None:
+    """Parse the command line, run the row's phases and print its scores."""
     if "--list" in sys.argv[1:]:
         print(describe_recipes())
         return

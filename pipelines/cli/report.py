@@ -16,8 +16,8 @@ from pipelines.reports.styles import styles_of
 from stprivacy.storage import checked_location
 
 
-def report_command() -> None:
-    """Parse the command line of jobs/report.py and write the report."""
+def main() -> None:
+    """Parse the command line and write the report."""
     print(*tyro.cli(write_report, description="Pictures and one page of finished evaluations."), sep="\n")
 
 

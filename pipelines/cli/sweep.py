@@ -20,8 +20,8 @@ from stprivacy.storage import location, named_location
 _ATTACKERS = ("standard", "whitened", "pooled", "frame-mean")
 
 
-def sweep_command() -> None:
-    """Parse the command line of jobs/sweep.py, run the sweep and print its front.
+def main() -> None:
+    """Parse the command line, run the sweep and print its front.
 
     Raises: PhaseError: a trial failed.
     """

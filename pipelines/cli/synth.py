@@ -7,6 +7,11 @@ from pipelines.locations import LocalFolder
 from pipelines.progress import Progress
 
 
+def main() -> None:
+    """Parse the command line and generate."""
+    tyro.cli(synth_command)
+
+
 def synth_command(
     out: LocalFolder,
     settings: tyro.conf.OmitArgPrefixes[SynthSettings] = SynthSettings(),

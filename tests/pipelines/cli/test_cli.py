@@ -25,7 +25,6 @@ from tests.support.places import ROOT
 from tests.support.release_fixtures import write_run
 from tests.support.shard_fixtures import write_tiny_dataset
 
-JOBS = sorted(path.stem for path in (ROOT / "jobs").glob("*.py") if path.name != "__init__.py")
 MARK = "STPRIVACY_TEST_MARK"
 
 
@@ -270,11 +269,6 @@ def test_a_file_that_cannot_be_read_or_written_is_one_line(
     said = capsys.readouterr().err
     assert "Traceback" not in said
     assert said.splitlines()[-1].startswith(f"error: {tmp_path}/")
-
-
-def test_every_job_ends_through_the_wrapper() -> None:
-    for name in JOBS:
-        assert (ROOT / "jobs" / f"{name}.py").read_text().endswith('if __name__ == "__main__":\n    run(main)\n')
 
 
 @pytest.mark.parametrize("job", ["ingest", "init", "demo"])
