@@ -1,7 +1,6 @@
 """One video on its way from its source to its released file."""
 
 from collections import deque
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from pipelines.release.sidecar import (
     version_of,
     write_sidecar,
 )
-from stprivacy.deploy.deployed import Deployed
+from stprivacy.deploy.deployed import Deployed, cut_clips
 from stprivacy.deploy.steady_masks import AnonymizedClip, Clip
 from stprivacy.storage import atomic_file, local_copy, location
 from stprivacy.video.decoding import VideoError, local_file
@@ -74,7 +73,7 @@ class OpenVideo:
             self._source = source
             video = TimedVideo(source, stride=settings.stride, limits=settings.limits, **size)
             self._video = stack.enter_context(video)
-            self._clips = _clips_of(self._video.frames(), clip.frames)
+            self._clips = cut_clips(self._video.frames(), clip.frames)
             self._draft = stack.enter_context(atomic_file(out / f"{name}{VIDEO}"))
             self._stack = stack.pop_all()
         return self
@@ -174,14 +173,3 @@ class OpenVideo:
         from pipelines.release.preview import PreviewWriter  # brings OpenCV, which takes time to load
 
         return PreviewWriter(folder, self.item.name, self._deployed.clip, self._video.aspect)
-
-
-def _clips_of(frames: Iterator[TimedFrame], length: int) -> Iterator[tuple[list[TimedFrame], bool]]:
-    """Frames in lists of `length`, the last one of 1 to `length`, and whether it is the last."""
-    clip: list[TimedFrame] = []
-    for frame in frames:
-        if len(clip) == length:
-            yield clip, False
-            clip = []
-        clip.append(frame)
-    yield clip, True

@@ -1,11 +1,14 @@
 """A trained network at work: frames in, anonymised frames out, of videos of any length and size."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Literal, get_args
+from itertools import islice
+from typing import Any, Literal, TypeVar, get_args
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from stprivacy.anonymizers.as_released import value_range
@@ -18,6 +21,7 @@ from stprivacy.tubelets import expand_keep
 from stprivacy.views import denormalize, normalize, resize
 
 MaskName = Literal["steady", "clip"]
+_Frame = TypeVar("_Frame")
 _BATCH_CLIPS = 8
 
 
@@ -58,17 +62,15 @@ class Deployed:
 
         The whole field of view becomes the network's height and width. Raises: ValueError: other shapes or types.
         """
-        if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != torch.uint8 or not len(frames):
-            raise ValueError(
-                f"a video is frames [t h w 3] of uint8, at least one; got {list(frames.shape)} of {frames.dtype}"
-            )
-        masks = self.masks()
-        clips = list(self._clips(frames))
-        done: list[AnonymizedClip] = []
-        for first in range(0, len(clips), _BATCH_CLIPS):
-            done += masks.push(clips[first : first + _BATCH_CLIPS])
-        pixels = torch.cat([self.pixels(clip) for clip in done])[: len(frames)]
-        return Released(pixels, torch.cat([clip.keep for clip in done])[: self.slots(len(frames))])
+        check_video(frames)
+        masks, clips = self.masks(), self._clips(frames)
+        pixels: list[Tensor] = []
+        keep: list[Tensor] = []
+        while batch := list(islice(clips, _BATCH_CLIPS)):
+            for clip in masks.push(batch):
+                pixels.append(self.pixels(clip))
+                keep.append(clip.keep)
+        return Released(torch.cat(pixels)[: len(frames)], torch.cat(keep)[: self.slots(len(frames))])
 
     def slots(self, frames: int) -> int:
         """Slots of so many frames."""
@@ -86,9 +88,27 @@ class Deployed:
         return written_pixels(clip, self.model.config)
 
     def _clips(self, frames: Tensor) -> Iterator[Clip]:
-        ends = [*range(0, len(frames), self.clip.frames), len(frames)]
-        for first, end in pairwise(ends):
-            yield Clip("", self.prepare(frames[first:end]), end == len(frames))
+        for clip, last in cut_clips(frames, self.clip.frames):
+            yield Clip("", self.prepare(torch.stack(clip)), last)
+
+
+def check_video(frames: Tensor | NDArray[Any]) -> None:
+    """Raises: ValueError: something else than frames [t h w 3] of uint8, at least one of at least one pixel."""
+    if frames.ndim != 4 or frames.shape[-1] != 3 or 0 in frames.shape or frames.dtype not in (torch.uint8, np.uint8):
+        raise ValueError(
+            f"a video is frames [t h w 3] of uint8, at least one; got {list(frames.shape)} of {frames.dtype}"
+        )
+
+
+def cut_clips(frames: Iterable[_Frame], length: int) -> Iterator[tuple[list[_Frame], bool]]:
+    """A video's frames in abutting lists of `length`, the last one of 1 to `length`, and whether it is the last."""
+    clip: list[_Frame] = []
+    for frame in frames:
+        if len(clip) == length:
+            yield clip, False
+            clip = []
+        clip.append(frame)
+    yield clip, True
 
 
 def written_pixels(clip: AnonymizedClip, config: ModelConfig) -> Tensor:
@@ -99,7 +119,10 @@ def written_pixels(clip: AnonymizedClip, config: ModelConfig) -> Tensor:
 
 
 def load_deployed(
-    run: str, keep_ratio: float | None = None, mask: MaskName = "steady", allow_older_weights: bool = False
+    run: str | os.PathLike[str],
+    keep_ratio: float | None = None,
+    mask: MaskName = "steady",
+    allow_older_weights: bool = False,
 ) -> Deployed:
     """The network of the finished init or adversarial run in the folder (or URI) `run`, on the CPU.
 
