@@ -46,9 +46,9 @@ class TrackingConnection:
             action()
         except Exception as error:
             if not _comes_back(error):
-                reason = _reason(error)
                 # Without its cause, whose text holds the URI as it was given.
-                raise TrackingError(f"{self.name} cannot be used for tracking ({reason}): check the URI") from None
+                why = reason(error)
+                raise TrackingError(f"{self.name} cannot be used for tracking ({why}): check the URI") from None
             self._broken(error)
 
     def attempt(self, action: Callable[[], None], now: bool = False) -> bool:
@@ -74,11 +74,19 @@ class TrackingConnection:
         if not self.down:
             self.down = True
             self.say(
-                f"tracking in {self.name} does not work now ({_reason(error)}): "
+                f"tracking in {self.name} does not work now ({reason(error)}): "
                 "the work goes on, its log is kept in the run folders and sent later"
             )
         self._next_attempt = time.monotonic() + self._wait_seconds
         self._wait_seconds = min(2 * self._wait_seconds, LONGEST_WAIT_SECONDS)
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether a store that gave this error may do the same request later: not if it has no such thing."""
+    from mlflow.exceptions import MlflowException
+
+    unknown = isinstance(error, MlflowException) and _status(error) in (404, 405, 501)
+    return _is_of_the_store(error) and not unknown
 
 
 def _is_of_the_store(error: Exception) -> bool:
@@ -112,15 +120,15 @@ def _is_timeout(error: Exception) -> bool:
     return isinstance(error, Timeout)
 
 
-def _reason(error: Exception) -> str:
-    """The last part of the chain that requests and urllib3 make of one refused connection."""
+def reason(error: Exception) -> str:
+    """An error in few words: of one refused connection, requests and urllib3 make a long chain."""
     text = redacted(" ".join(str(error).split()))
-    for sign, reason in (
+    for sign, meaning in (
         ("Connection refused", "connection refused"),
         ("Failed to resolve", "no such host"),
         ("timed out", "no answer in time"),
         ("Connection aborted", "connection broken off"),
     ):
         if sign in text:
-            return reason
+            return meaning
     return text[:200]
