@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pipelines.runs.history import is_number, read_history
 from pipelines.text import redacted
-from pipelines.tracking.outages import TrackingConnection
+from pipelines.tracking.datasets import log_datasets
+from pipelines.tracking.models import log_anonymizer
+from pipelines.tracking.outages import TrackingConnection, may_pass, reason
 from pipelines.tracking.provenance import installed_versions, source_tags
 from stprivacy.storage import local_copy
 
@@ -161,6 +163,14 @@ class TrackedRun:
         """Keep a file, such as config.json, as an artifact, in place of an earlier one of that name."""
         self._do(f"file {path} in {folder}", lambda: self._log_file(path, folder))
 
+    def log_datasets(self, folder: Path) -> None:
+        """Log the data sets that the run in `folder` is made from as inputs."""
+        self._do(f"data sets {folder}", lambda: log_datasets(self._client, self.run_id, folder))
+
+    def log_anonymizer(self, folder: Path) -> None:
+        """Log the anonymizer of the finished run in `folder` as a model, if it has one; if it cannot be, say so."""
+        self._do(f"anonymizer {folder}", lambda: self._log_anonymizer(folder))
+
     def finish(self, status: Status = "FINISHED") -> None:
         """Carry over what is still missing and close the run, and its parent, with this status."""
         self.sync()
@@ -195,6 +205,16 @@ class TrackedRun:
     def _log_file(self, path: Path, folder: str | None) -> None:
         with local_copy(path) as file:
             self._client.log_artifact(self.run_id, str(file), folder)
+
+    def _log_anonymizer(self, folder: Path) -> None:
+        shown = {name: self._params[name] for name in TOP_LEVEL_PARAMETERS if name in self._params}
+        try:
+            log_anonymizer(self._client, self.run_id, folder, shown)
+        except Exception as error:  # whatever it is, the run is finished, and others go on
+            if may_pass(error):
+                raise
+            why = str(error) if isinstance(error, ValueError) else reason(error)
+            self._connection.say(f"{self.name}: its anonymizer is not a model in MLflow ({why})")
 
     def _log_params(self, params: Mapping[str, str]) -> None:
         from mlflow.entities import Param

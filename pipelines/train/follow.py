@@ -85,12 +85,14 @@ class Follower:
             tracked.log_file(self._run.folder / CONFIG)
             tracked.log_figure(curves_of(self._run.folder / METRICS), "curves.png")
             tracked.log_result(read_result(self._run.folder))
+            tracked.log_anonymizer(self._run.folder)
             tracked.finish()
             self._closed = True
 
     def _open(self, tracker: Tracker) -> TrackedRun:
         if self._tracked is None:
             self._tracked = tracker.run(self._run.folder, self._run.title, self._run.config, self._parent)
+            self._tracked.log_datasets(self._run.folder)
         return self._tracked
 
 

@@ -58,6 +58,7 @@ class TrialLog:
             config = {name: value for name, value in trial.runs[0].config.items() if name not in _NOT_COMPARED}
             parameters: dict[str, Any] = {**config, "deploy_keep_ratio": trial.ratios[0]}
             self._tracked = self._tracker.run(trial.folder, trial.name, parameters, self._parent)
+            self._tracked.log_datasets(trial.runs[0].folder)
         return self._tracked
 
     def _log_results(self, tracked: TrackedRun) -> None:
@@ -69,6 +70,7 @@ class TrialLog:
         for run in self._trial.runs[:2]:
             tracked.log_file(run.folder / CONFIG, run.folder.name)
         tracked.log_figure(curves_of(self._trial.runs[0].folder / METRICS), "curves.png")
+        tracked.log_anonymizer(self._trial.runs[0].folder)
 
     def _close(self, status: Any) -> None:
         self._open().finish(status)
