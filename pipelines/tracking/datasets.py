@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.redaction import redacted
 from pipelines.runs.folder import CONFIG, DESCRIPTION, read_json
 from pipelines.runs.inputs import Input, trained_on
-from stprivacy.storage import is_uri, location, whole_location
+from pipelines.text import redacted
+from stprivacy.storage import absolute_location, is_uri, location
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
@@ -47,7 +47,7 @@ def _source(path: str) -> tuple[str, str]:
     """What MLflow calls the kind of a source, and the source as JSON: mlflow.data.get_source reads them."""
     if is_uri(path):
         return path.partition("://")[0], json.dumps({"uri": redacted(path)})
-    return "local", json.dumps({"uri": str(whole_location(Path(path)))})
+    return "local", json.dumps({"uri": str(absolute_location(Path(path)))})
 
 
 def _profile(data: Input) -> str:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import stprivacy
-from pipelines.redaction import redacted
 from pipelines.runs.folder import CHECKPOINTS, CONFIG, RESULT, read_json, write_json
+from pipelines.text import redacted
 from stprivacy.checkpoint import ABOUT, save
 from stprivacy.deploy.load import FINAL, Trained, load_trained, weights_fingerprint, weights_prefix
 from stprivacy.plain import to_dict
