@@ -12,7 +12,6 @@ from pipelines.recipes.paper_tables import TABLE_ROWS
 from pipelines.recipes.recipe import Recipe
 from pipelines.runs.config import (
     PROTOCOLS,
-    AdversarialLosses,
     AdversarialRun,
     EvaluateRun,
     InitLosses,
@@ -60,7 +59,6 @@ def demo() -> Recipe:
         adversarial=init.to(
             AdversarialRun,
             recognizer=recognizer,
-            losses=AdversarialLosses(lambda_sparsification=10.0),
             vita=VITAConfig(restart_steps=30),
             train=replace(train, epochs=2, anonymizer_rate_scale=0.02),
         ),
