@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from pipelines.data.checksums import DamagedDataError, check_slots
 from pipelines.data.description import Description, read_description
 from pipelines.data.records import QUARANTINE, VIDEOS, Quarantine, Seal, read_quarantine, read_shards
-from pipelines.data.schema import IngestSettings
+from pipelines.data.schema import IngestSettings, plain_rows
 from pipelines.data.stored import small_parts
 from pipelines.data.tasks import run_tasks
 from stprivacy.storage import absolute_location, is_remote, local_copy
@@ -100,7 +100,7 @@ def _frame_damage(shard: tuple[Path, Seal]) -> str:
         with small_parts(path, seal), local_copy(path) as local, local.open("rb") as file:
             columns = pq.ParquetFile(local, pre_buffer=False).read(columns=["video_id", "slot_crc32", "shape"])
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content, memoryview(content) as pixels:
-                for row, (offset, length) in zip(columns.to_pylist(), seal.frames, strict=True):
+                for row, (offset, length) in zip(plain_rows(columns), seal.frames, strict=True):
                     checksums = row["slot_crc32"]
                     with pixels[offset : offset + length] as frames:
                         check_slots(frames, checksums, range(len(checksums)), path, row["video_id"], row["shape"][0])

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.data.checksums import DamagedDataError, Frames, file_digest
-from pipelines.data.schema import QUARANTINE_SCHEMA
+from pipelines.data.schema import QUARANTINE_SCHEMA, plain_rows
 from pipelines.text import printable
 
 VIDEOS, QUARANTINE = "videos", "quarantine"
@@ -114,7 +114,7 @@ def read_quarantine(path: Path, digest: str = "") -> Quarantine:
         table = pq.read_table(io.BytesIO(content))
         fields = json.loads((table.schema.metadata or {}).get(_METADATA_KEY, b"null"))
         record = _record(**fields) if fields else None
-        rows = table.select(QUARANTINE_SCHEMA.names).to_pylist()
+        rows = plain_rows(table.select(QUARANTINE_SCHEMA.names))
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         raise DamagedDataError(f"{path} is damaged ({type(error).__name__})") from error
     return Quarantine(rows, record, found)
@@ -161,7 +161,10 @@ def read_shards(folder: Path, digest: str) -> dict[str, tuple[Seal, str]]:
         raise DamagedDataError(f"{path} is missing") from error
     if file_digest(content) != digest:
         raise DamagedDataError(f"{path} is damaged, or that of another data set")
-    columns = pq.read_table(io.BytesIO(content)).to_pydict()
-    places = (map(tuple, columns[name]) for name in ("offsets", "lengths"))
-    seals = map(Seal, columns["bytes"], columns["digest"], *places)
-    return dict(zip(columns["shard"], zip(seals, columns["quarantine_digest"], strict=True), strict=True))
+    return {
+        row["shard"]: (
+            Seal(row["bytes"], row["digest"], tuple(row["offsets"]), tuple(row["lengths"])),
+            row["quarantine_digest"],
+        )
+        for row in plain_rows(pq.read_table(io.BytesIO(content)))
+    }

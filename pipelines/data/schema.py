@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import pyarrow as pa
 
@@ -36,6 +36,25 @@ VIDEO_SCHEMA = pa.schema(
 QUARANTINE_SCHEMA = pa.schema(
     [pa.field(name, pa.string(), nullable=False) for name in ("video_id", "path", "error", "message")]
 )
+
+
+def plain_rows(table: pa.Table) -> list[dict[str, Any]]:
+    """The rows of a table that others may have written.
+
+    Raises: ValueError: a column of an extension type, whose values may be code: Ray's are pickles, which it runs.
+    """
+    for field in table.schema:
+        if _has_extension(field.type):
+            raise ValueError(f"its column {field.name} is of type {field.type}, which no shard has")
+    return cast(list[dict[str, Any]], table.to_pylist())
+
+
+def _has_extension(kind: pa.DataType) -> bool:
+    if isinstance(kind, pa.BaseExtensionType):
+        return True
+    if pa.types.is_dictionary(kind):
+        return _has_extension(kind.value_type)
+    return any(_has_extension(kind.field(at).type) for at in range(kind.num_fields))
 
 
 @dataclass(frozen=True)

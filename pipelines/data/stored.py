@@ -19,6 +19,7 @@ from pipelines.data.checksums import DamagedDataError, digest_around, surroundin
 from pipelines.data.description import Description
 from pipelines.data.records import Seal
 from pipelines.data.remote import with_holes, without_frames
+from pipelines.data.schema import plain_rows
 from stprivacy.storage import is_remote
 
 FRAME_LABELS = "privacy_frames"
@@ -117,7 +118,7 @@ def _read_table(
         table = file.read(columns=columns, use_threads=False)
         numbers = {name: dtype for name, dtype in _AS_BYTES.items() if name in columns}
         packed = {name: _packed(table.column(name).combine_chunks(), dtype) for name, dtype in numbers.items()}
-        records = table.drop_columns(list(packed)).to_pylist()
+        records = plain_rows(table.drop_columns(list(packed)))
         sizes = [math.prod(record["shape"]) for record in records]
         return records, packed, seal.offsets if seal else frame_offsets(file, source, sizes)
 

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from pipelines.data.index import VideoIndex
+from pipelines.data.index import VideoIndex, read_description
+from pipelines.data.stored import read_rows
 from tests.support.shard_fixtures import seal_dataset, write_shard, write_tiny_dataset
 
 
@@ -149,3 +150,23 @@ def test_an_unfinished_or_foreign_folder_is_refused(tmp_path: Path) -> None:
         (tmp_path / "dataset.json").write_text(text)
         with pytest.raises(ValueError, match=message):
             VideoIndex(tmp_path)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_forged_shard_whose_values_are_pickles_runs_no_code(tmp_path: Path, nested: bool) -> None:
+    from ray.data._internal.object_extensions.arrow import ArrowPythonObjectArray
+
+    class Forged:
+        def __reduce__(self) -> tuple[Any, tuple[Any]]:
+            return Path.touch, (tmp_path / "code-was-run",)
+
+    shard = next((write_tiny_dataset(tmp_path / "data", 3) / "videos").glob("*.parquet"))
+    table = pq.read_table(shard)
+    forged = ArrowPythonObjectArray.from_objects([Forged()] * len(table))
+    if nested:
+        forged = pa.ListArray.from_arrays(pa.array(range(len(table) + 1), pa.int32()), forged)
+    name = "actions" if nested else "video_id"
+    pq.write_table(table.set_column(table.schema.get_field_index(name), name, forged), shard, row_group_size=1)
+    with pytest.raises(ValueError, match=r"of type .*, which no shard has"):
+        list(read_rows(shard, read_description(tmp_path / "data"), (), None))
+    assert not (tmp_path / "code-was-run").exists()
