@@ -70,7 +70,7 @@ class Claim:
             make_folder(folder)
             write_whole(folder / self.note, (json.dumps(dict(self.settings), indent=1) + "\n").encode())
         except OSError as error:
-            raise ValueError(f"{self.option} {folder} cannot be written: {error.strerror or error}") from error
+            raise ValueError(f"{folder} cannot be written: {error.strerror or error}") from error
 
 
 def _filled(present: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,24 +1,21 @@
 """The comparison of anonymizers as one command: what is missing of the matrix is run, then its tables are written."""
 
 import inspect
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import tyro
-from rich.console import Console
-from rich.markdown import Markdown
 
 from pipelines.cli.phases import ingested_folder
 from pipelines.compare.matrix import QUICK_ATTACKERS, ROWS, Comparison, cells_of
-from pipelines.compare.tables import read_scores, write_tables
+from pipelines.compare.tables import print_tables, read_scores, write_tables
 from pipelines.locations import Location
 from pipelines.runs.folder import RunRequest
 from pipelines.train.options import LaunchOptions, launch_runs
 from stprivacy.attackers import ATTACKERS
 from stprivacy.storage import checked_location, location, named_location
-
-_TABLE_CHARACTERS = 130  # fewer would cut the names in its first column
 
 
 def main() -> None:
@@ -28,8 +25,8 @@ def main() -> None:
         print("\nAttackers:", *(f"  {name:<20} {inspect.getdoc(make)}" for name, make in ATTACKERS.items()), sep="\n")
         return
     files = tyro.cli(_compare, description=__doc__)
-    console = Console(width=max(Console().width, _TABLE_CHARACTERS))
-    console.print(Markdown(next(file for file in files if file.suffix == ".md").read_text()))
+    cells = json.loads(next(file for file in files if file.suffix == ".json").read_text())["cells"]
+    print_tables(cells)
     print("", *files, sep="\n")
 
 

@@ -6,7 +6,7 @@ import tyro
 
 from pipelines import cluster
 from pipelines.compare import demo
-from pipelines.compare.demo_table import print_results
+from pipelines.compare.tables import print_tables
 from pipelines.data.datasets import load_manifest
 from pipelines.data.datasets.synth import SynthSettings, generate
 from pipelines.data.manifest import Sources
@@ -67,5 +67,5 @@ def demo_command(
     with tracker.pipeline("demo"), tracker.run(runs.evaluation(demo.OURS), name, {}) as tracked:
         for file in files:
             tracked.log_file(file, "report")
-    print_results(results)
+    print_tables(results)
     print("", *files, f"MLflow: mlflow server --backend-store-uri {store} --host 127.0.0.1", sep="\n")

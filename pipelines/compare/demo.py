@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.compare.demo_table import save_report
 from pipelines.compare.strip import strip_figure
+from pipelines.compare.tables import read_scores, write_tables
+from pipelines.curves import save_figure
 from pipelines.data.reader import ParquetClips
 from pipelines.recipes.recipe import Recipe
 from pipelines.runs.config import make_request
@@ -65,12 +66,12 @@ def evaluation_runs(
 
 def run_all(requests: Sequence[RunRequest], out: Path, workers: int, group: str) -> list[dict[str, Any]]:
     """Do the runs, tracked in `out`; returns the results of the evaluations among them."""
-    results = launch_runs(requests, out, LaunchOptions(workers=workers, group=group))
-    return [result for result in results if result["phase"] == "evaluate"]
+    launch_runs(requests, out, LaunchOptions(workers=workers, group=group))
+    return [read_scores(request.folder) for request in requests if request.config["phase"] == "evaluate"]
 
 
 def write_report(folder: Path, runs: Runs, data: Path, results: Sequence[dict[str, Any]]) -> list[Path]:
-    """Write the table and the strip of raw, sparsified and anonymized frames; returns the files."""
+    """Write the tables and the strip of raw, sparsified and anonymized frames; returns the files."""
     model = load_anonymizer(runs.adversarial).eval()
     clips = ParquetClips(data, model.config.clip)
     chosen = [i * clips.test_size() // STRIP_CLIPS for i in range(STRIP_CLIPS)]
@@ -78,4 +79,6 @@ def write_report(folder: Path, runs: Runs, data: Path, results: Sequence[dict[st
     anonymized = model(raw)
     titles = [clips.action_names[clips.test[i].actions[0]].replace("_", " ") for i in chosen]
     strip = strip_figure(raw, raw, anonymized.video.detach(), anonymized.keep, titles=titles)
-    return save_report(folder, results, strip)
+    files = write_tables(folder, results)
+    save_figure(strip, folder / "strip.png", dpi=150)
+    return [*files, folder / "strip.png"]

@@ -1,17 +1,23 @@
-"""The tables of a comparison: means over seeds with intervals and floors, as Markdown, LaTeX, CSV and JSON."""
+"""Tables of evaluations: means over seeds with intervals and floors; printed, as Markdown, LaTeX, CSV and JSON."""
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, Literal, get_args
 
 import pandas as pd
+from rich import box
+from rich import print as print_rich
+from rich.table import Table
+from rich.text import Text
 
 from pipelines.compare.spreadsheet import csv_text
 from stprivacy.metrics.pareto import TradeOff, trade_off_hypervolume
 from stprivacy.run_files import DAMAGED, RESULT, read_result
+from stprivacy.storage import make_folder
 
 Result = Mapping[str, Any]
 PointEnd = Literal["score", "worst", "best"]
@@ -52,27 +58,50 @@ def read_scores(folder: Path) -> dict[str, Any]:
     return result
 
 
+def tables(results: Sequence[Result]) -> dict[str, pd.DataFrame]:
+    """By title, for each protocol: scores and their floors, cMAP of each attacker, AP of each private attribute."""
+    shown = {}
+    for protocol, cells in _by_protocol(results).items():
+        shown[f"{protocol} actions"] = readable(numbers(cells))
+        shown[f"{protocol} actions: cMAP % of each attacker"] = by_attacker(cells)
+        shown[f"{protocol} actions: AP % of each attribute"] = by_attribute(cells)
+    return shown
+
+
 def write_tables(out: Path, results: Sequence[Result]) -> list[Path]:
-    """Write result.json (all cells) and table.md, table.tex, table.csv into `out`; gives back the files."""
+    """Write result.json (all cells) and table.md, table.tex, table.csv into `out`; returns the files."""
+    make_folder(out)
     files = {name: out / name for name in ("result.json", "table.md", "table.tex", "table.csv")}
-    table = numbers(results)
+    shown = tables(results)
     files["result.json"].write_text(json.dumps({"cells": list(results)}, indent=1))
-    files["table.csv"].write_text(csv_text(table), encoding="utf-8")
-    shown = {protocol: readable(part) for protocol, part in table.groupby("protocol", sort=False)}
-    attacks = {protocol: by_attacker(part) for protocol, part in _by_protocol(results).items()}
-    parts: list[str] = []
-    for protocol in shown:
-        parts += [f"## {protocol} actions", _markdown(shown[protocol])]
-        parts += ["cMAP % of each attacker:", _markdown(attacks[protocol])]
+    files["table.csv"].write_text(csv_text(numbers(results)), encoding="utf-8")
+    parts = [part for title, table in shown.items() for part in (f"## {title}", _markdown(table))]
     files["table.md"].write_text("\n\n".join([*parts, "\n".join(f"- {note}" for note in NOTES)]) + "\n")
     files["table.tex"].write_text(
-        "\n\n".join(
-            frame.to_latex(index=False, escape=True, caption=f"{protocol} actions")
-            for protocol in shown
-            for frame in (shown[protocol], attacks[protocol])
-        )
+        "\n\n".join(table.to_latex(index=False, escape=True, caption=title) for title, table in shown.items())
     )
     return list(files.values())
+
+
+def print_tables(results: Sequence[Result]) -> None:
+    """Print the tables, narrow enough for most terminals: intervals stand below their scores."""
+    for title, table in tables(results).items():
+        shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1))
+        for name in table.columns:
+            if name == "anonymizer":
+                shown.add_column(name, overflow="fold")
+            else:
+                header = name.replace(" ", "\n").replace("hypervolume", "hyper-\nvolume")
+                shown.add_column(header, justify="right", no_wrap=True)
+        for line in table.itertuples(index=False):
+            shown.add_row(Text(str(line[0])), *map(_narrow, line[1:]), style="bold" if line[0] == "floor" else "")
+        print_rich(f"\n{title}", shown, sep="\n")
+    print_rich(*NOTES, sep="\n")
+
+
+def _narrow(cell: str) -> Text:
+    """A cell without the 0 of decimals, its interval without brackets below it."""
+    return Text(re.sub(r"\b0\.", ".", cell).replace(" [", "\n").replace(", ", "-").rstrip("]"))
 
 
 def numbers(results: Sequence[Result]) -> pd.DataFrame:
@@ -157,6 +186,25 @@ def by_attacker(cells: Sequence[Result]) -> pd.DataFrame:
     )
 
 
+def by_attribute(cells: Sequence[Result]) -> pd.DataFrame:
+    """The AP (%) of every private attribute under its attacker, mean over seeds, with its floor, prevalence."""
+    marker = "floor_privacy_ap_"
+    names = dict.fromkeys(key.removeprefix(marker) for cell in cells for key in cell if key.startswith(marker))
+    lines = [
+        {"anonymizer": label, "keep ratio": f"{ratio:g}"}
+        | {name.replace("_", " "): _interval(group, f"privacy_ap_{name}", 1) for name in names}
+        for (label, ratio), group in _grouped(cells).items()
+    ]
+    floors = {name.replace("_", " "): f"{mean(float(cell[marker + name]) for cell in cells):.1f}" for name in names}
+    return pd.DataFrame([*lines, {"anonymizer": "floor", "keep ratio": "", **floors}])
+
+
+def _interval(group: Sequence[Result], key: str, digits: int) -> str:
+    values = [float(cell[key]) for cell in group]
+    low, high = (mean(float(cell[f"{key}_{end}"]) for cell in group) for end in ("low", "high"))
+    return f"{_spread(mean(values), _sd(values), digits)} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
 def _by_protocol(results: Sequence[Result]) -> dict[str, list[Result]]:
     return {
         protocol: [cell for cell in results if cell["protocol"] == protocol]
@@ -198,4 +246,4 @@ def _spread(value: float, deviation: float, digits: int) -> str:
 
 def _markdown(table: pd.DataFrame) -> str:
     lines = [list(table.columns), ["---"] + ["---:"] * (len(table.columns) - 1), *table.values.tolist()]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(str(cell).replace("|", r"\|") for cell in line) + " |" for line in lines)

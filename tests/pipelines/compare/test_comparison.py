@@ -1,10 +1,8 @@
 """The comparison: which runs its matrix needs, what its tables say, and the whole of it on a few videos."""
 
-import csv
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,7 +10,6 @@ from pipelines.cli.compare import run_comparison
 from pipelines.cli.demo import prepare_data
 from pipelines.cli.report import write_report
 from pipelines.compare.matrix import ROWS, Comparison, cells_of
-from pipelines.compare.tables import hypervolumes, numbers, write_tables
 from pipelines.data.datasets.synth import SynthSettings
 from pipelines.progress import Progress
 from pipelines.recipes.named import RECIPES
@@ -61,7 +58,7 @@ def test_what_is_trained_is_trained_alike_and_once(tmp_path: Path) -> None:
     rival_init, rival_adversarial = cells["vita"].before
     for ours, rival in ((init, rival_init), (adversarial, rival_adversarial)):
         assert (ours.config["anonymizer"], rival.config["anonymizer"]) == ("stprivacy", "vita")
-        assert ours.config["recognizer"] == rival.config["recognizer"]
+        assert ours.config.get("recognizer") == rival.config.get("recognizer")
     own = {"anonymizer_rate_scale": 0}  # searched for each
     assert adversarial.config["train"] | own == rival_adversarial.config["train"] | own
 
@@ -114,55 +111,6 @@ def test_unknown_names_list_the_known_ones() -> None:
         replace(COMPARISON, recipe="papers")
     with pytest.raises(ValueError, match="unknown: oracle; there are: standard"):
         replace(COMPARISON, attackers=("oracle",))
-
-
-def cell(label: str, seed: int, top1: float, cmap: float, ratio: float = 1.0) -> dict[str, Any]:
-    scores = {"action_top1": top1, "privacy_cmap": cmap}
-    scores |= {"privacy_f1": 0.6, "privacy_auc": 0.7, "privacy_balanced_accuracy": 0.65}
-    bounds = {f"{key}_{end}": value + sign for key, value in scores.items() for end, sign in (("low", -1), ("high", 1))}
-    floors = {"floor_action_top1": 10.0, "floor_privacy_cmap": 50.0, "floor_privacy_f1": 0.667}
-    about = {"label": label, "seed": seed, "protocol": "known", "deploy_keep_ratio": ratio, "attacker": "face=pooled"}
-    return about | scores | bounds | floors | {"privacy_cmap_pooled": cmap, "privacy_cmap_mask": 50.0}
-
-
-CELLS = [
-    cell("raw", 0, 90.0, 80.0),
-    cell("ours", 0, 70.0, 60.0, 0.7),
-    cell("ours", 0, 50.0, 55.0, 0.5),
-    cell("raw", 1, 80.0, 90.0),
-    cell("ours", 1, 80.0, 70.0, 0.7),
-    cell("ours", 1, 45.0, 75.0, 0.5),
-]
-
-
-def test_hypervolumes_by_hand() -> None:
-    # Seed 0: from (10, 80), 60 x 20 and, below it, 40 x 5 more, of 80 x 30. Seed 1: 70 x 20 of 70 x 40.
-    volumes = hypervolumes(CELLS)
-    assert volumes["raw"] == [0.0, 0.0]
-    assert volumes["ours"] == pytest.approx([(60 * 20 + 40 * 5) / (80 * 30), 0.5])
-    # With seed 0's points at (69, 61) and (49, 56), and at (71, 59) and (51, 54); the raw point stays.
-    assert hypervolumes(CELLS, "worst")["ours"][0] == pytest.approx((59 * 19 + 39 * 5) / (80 * 30))
-    assert hypervolumes(CELLS, "best")["ours"][0] == pytest.approx((61 * 21 + 41 * 5) / (80 * 30))
-    assert hypervolumes(CELLS, "best")["raw"] == [0.0, 0.0]
-
-
-def test_tables_give_means_deviations_and_floors(tmp_path: Path) -> None:
-    table = numbers(CELLS)
-    ours = table[(table.anonymizer == "ours") & (table.keep_ratio == 0.7)].iloc[0]
-    assert (ours.seeds, ours.action_top1, ours.privacy_cmap) == (2, 75.0, 65.0)
-    assert ours.action_top1_sd == pytest.approx(50**0.5)
-    assert (ours.privacy_cmap_low, ours.privacy_cmap_high, ours.privacy_cmap_floor) == (64.0, 66.0, 50.0)
-    files = {file.name: file for file in write_tables(tmp_path, CELLS)}
-    markdown = files["table.md"].read_text()
-    assert "| ours | 0.7 | 75.0 ± 7.1 [74.0, 76.0] | 65.0 ± 7.1 [64.0, 66.0] |" in markdown
-    assert "| floor |  | 10.0 | 50.0 | 0.667 | 0.500 | 0.500 |  |" in markdown
-    assert "| ours | 0.5 | 65.0 | 50.0 |" in markdown  # each attacker's own
-    assert json.loads(files["result.json"].read_text())["cells"] == CELLS
-    rows = list(csv.DictReader(files["table.csv"].open()))
-    assert [(row["anonymizer"], float(row["keep_ratio"])) for row in rows] == [("raw", 1), ("ours", 0.7), ("ours", 0.5)]
-    latex = files["table.tex"].read_text()
-    assert r"\begin{tabular}" in latex
-    assert r"top-1 \%" in latex
 
 
 @dataclass(frozen=True)

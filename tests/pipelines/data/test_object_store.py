@@ -228,7 +228,7 @@ def test_a_run_in_a_bucket_whose_worker_was_killed_ends_as_an_undisturbed_local_
     assert weights_digest(local.model) == weights_digest(remote.model)
     assert (trained.local / "metrics.jsonl").read_text() == (trained.remote / "metrics.jsonl").read_text()
     assert "a worker was lost" in (trained.remote / "messages.log").read_text()
-    scores = [{k: v for k, v in result.items() if k != "label"} for result in trained.results]
+    scores = [{k: v for k, v in result.items() if k != "recipe"} for result in trained.results]
     assert scores[0] == scores[1]
 
 
