@@ -173,11 +173,12 @@ def partial_name(path: Path) -> Path:
 
 
 def remove_partials(folder: Path, below: bool = False) -> None:
-    """Remove what killed processes left half-written in a local folder, which no other process writes to.
+    """Remove what killed processes left half-written in a folder that no other process writes to.
 
-    With `below`, in the folders below it, too.
+    With `below`, in the folders below it, too. In a store nothing is half-written: only with `below`, what others named
+    so is looked for there.
     """
-    if not is_remote(folder):
+    if below or not is_remote(folder):
         for path in (folder.rglob if below else folder.glob)(f".*{PARTIAL_SUFFIX}"):
             path.unlink(missing_ok=True)
 

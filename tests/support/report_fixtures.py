@@ -35,6 +35,7 @@ def write_evaluation(
     write_json(folder / CONFIG, to_dict(run))
     write_json(folder / LAUNCH, {"launch": "abc"})
     if values:
-        about = {"dataset": dataset, "data_fingerprint": fingerprint, "protocol": run.protocol, "as_released": "no"}
+        about = {"dataset": dataset, "data_fingerprint": fingerprint, "as_released": "no"}
+        about |= {"protocol": run.protocol} if isinstance(run, EvaluateRun) else {}
         write_json(folder / RESULT, run.parameters() | about | dict(values))
     return folder
