@@ -104,6 +104,7 @@ def _write_model(trained: Trained, scratch: Path, model: "LoggedModel", run_id: 
         data_path=str(run),
         code_paths=[str(Path(stprivacy.__file__).parent)],
         mlflow_model=about,
+        model_config={"keep_ratio": trained.model.config.keep_ratio, "mask": "steady", "device": "cpu"},
         signature=_signature(),
         input_example=np.zeros(_EXAMPLE_SHAPE, np.uint8),
         pip_requirements=requirements(),

@@ -1,27 +1,28 @@
-"""A trained anonymizer as `mlflow.pyfunc.load_model` and `mlflow models serve` call it; MLflow itself is not needed."""
+"""`stprivacy.load` as `mlflow.pyfunc.load_model` and `mlflow models serve` call it; MLflow itself is not needed."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from stprivacy.deploy.deployed import load_deployed
+from stprivacy.deploy.front_door import FrameAnonymizer, load
 
 
 class ServedAnonymizer:
     """What MLflow calls a model's implementation."""
 
-    def __init__(self, run: str) -> None:
-        """Args: run: its folder. Raises: ValueError: as load_deployed."""
-        self._anonymize = load_deployed(run)
+    def __init__(self, anonymize: FrameAnonymizer) -> None:
+        self._anonymize = anonymize
 
-    def predict(self, frames: NDArray[np.uint8], params: dict[str, Any] | None = None) -> NDArray[np.uint8]:
-        """Frames [t h w 3] of one video, RGB, as anonymised frames [t h w 3] of the network's height and width."""
-        released = self._anonymize(torch.from_numpy(frames.copy()))  # arrays of a server may be read-only
-        return released.frames.numpy()
+    def predict(self, frames: NDArray[np.uint8], params: Mapping[str, Any] | None = None) -> NDArray[np.uint8]:
+        """One video's frames [t h w 3] uint8 RGB, every stride-th as for training, as anonymised ones of the same size.
+
+        Args: params: MLflow's, of which this model has none.
+        """
+        return self._anonymize(frames)
 
 
-def _load_pyfunc(path: str) -> ServedAnonymizer:
-    """MLflow's entry: the model whose run folder is at `path`."""
-    return ServedAnonymizer(path)
+def _load_pyfunc(path: str, model_config: Mapping[str, Any]) -> ServedAnonymizer:
+    """MLflow's entry. Args: path: of the run folder in the model; model_config: options of stprivacy.load."""
+    return ServedAnonymizer(load(path, **model_config))

@@ -17,10 +17,10 @@ import torch
 from mlflow.exceptions import MlflowException, RestException
 from numpy.typing import NDArray
 
+import stprivacy
 from pipelines.tracking import outages
 from pipelines.tracking.models import requirements
 from stprivacy.checkpoint import save, weights_digest
-from stprivacy.deploy.deployed import load_deployed
 from stprivacy.deploy.load import load_trained
 from tests.support.model_fixtures import FRAMES, Tracked, failing, lose_the_connection, serving
 from tests.support.release_fixtures import flip
@@ -40,7 +40,9 @@ def untracked(run: Path, tracked: Tracked, tmp_path: Path) -> Tracked:
 
 
 @pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+def few_traces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outages are short, and what loading a model adds to the path goes again."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(outages, "FIRST_WAIT_SECONDS", 0.05)
     monkeypatch.setattr(outages, "LONGEST_WAIT_SECONDS", 0.05)
 
@@ -49,20 +51,27 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 def loaded(tracked: Tracked, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The model as a user of MLflow loads it."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracked.uri)
-    monkeypatch.setattr(sys, "path", list(sys.path))
     return mlflow.pyfunc.load_model(f"runs:/{tracked.run.info.run_id}/anonymizer")
 
 
 def released(run: Path) -> NDArray[np.uint8]:
-    return load_deployed(str(run))(torch.from_numpy(FRAMES)).frames.numpy()
+    return stprivacy.load(run)(FRAMES)
 
 
 def test_the_model_that_is_loaded_back_is_the_trained_anonymizer_bit_for_bit(tracked: Tracked, loaded: Any) -> None:
     out = loaded.predict(FRAMES)
     assert out.dtype == np.uint8
-    assert out.shape == (7, 32, 32, 3)
     assert np.array_equal(out, released(tracked.folder))
+    assert out.shape == FRAMES.shape
     assert out.any()
+
+
+def test_options_of_the_library_are_the_models_configuration(tracked: Tracked) -> None:
+    (model,) = tracked.models
+    loaded = mlflow.pyfunc.load_model(model.artifact_location, model_config={"keep_ratio": 1.0, "mask": "clip"})
+    wanted = stprivacy.load(tracked.folder, keep_ratio=1.0, mask="clip")(FRAMES)
+    assert np.array_equal(loaded.predict(FRAMES), wanted)
+    assert not np.array_equal(wanted, released(tracked.folder))
 
 
 @pytest.mark.parametrize(
