@@ -40,6 +40,7 @@ class MlflowServer:
     def __init__(self, database: Path) -> None:
         self.port = free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
+        self.artifacts = database.parent / "mlartifacts"
         self._database = database
         self._log = database.with_suffix(".server.log")
         self._process: subprocess.Popen[bytes] | None = None
@@ -56,7 +57,7 @@ class MlflowServer:
     def start(self) -> None:
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--backend-store-uri", f"sqlite:///{self._database}", "--workers", "1"]
-        command += ["--artifacts-destination", str(self._database.parent / "mlartifacts")]
+        command += ["--artifacts-destination", str(self.artifacts)]
         environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
         with self._log.open("ab") as log:
             # A session of its own: uvicorn's workers are ended with it.

@@ -1,5 +1,6 @@
 """A real MLflow server is killed, hung and started again while runs are tracked."""
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -10,9 +11,12 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 import requests
+from mlflow import pyfunc
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
 from mlflow.tracking import MlflowClient
 
 from pipelines.tracking import outages
@@ -176,6 +180,36 @@ def test_requests_whose_answers_are_lost_are_done_once(
     assert names == {"init": 1, "lossy": 1}
     assert steps(server, run.run_id) == [0, 1, 2]
     assert client.get_run(run.run_id).info.status == "FINISHED"
+
+
+def test_a_server_that_dies_while_a_model_is_sent_gets_all_of_it(
+    server: MlflowServer, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(run, tmp_path / "run")
+    upload = HttpArtifactRepository.log_artifact
+    sent: list[str] = []
+
+    def die_in_the_middle(self: HttpArtifactRepository, file: str, place: str | None = None) -> None:
+        sent.append(file)
+        if len(sent) == 20:
+            server.kill()
+        upload(self, file, place)
+
+    tracker = Tracker(server.uri, experiment="remote")  # its artifacts go through the server
+    tracked = tracker.run(folder, "init", {})
+    monkeypatch.setattr(HttpArtifactRepository, "log_artifact", die_in_the_middle)
+    tracked.log_anonymizer(folder)
+    tracked.finish()
+    assert tracked.waiting
+    server.start()
+    tracker.flush(now=True)
+    client = MlflowClient(server.uri)
+    kept = client.get_run(tracked.run_id)
+    (model,) = client.search_logged_models([kept.info.experiment_id])
+    assert (kept.info.status, model.status, len(kept.outputs.model_outputs)) == ("FINISHED", "READY", 1)
+    assert model.artifact_location.startswith("mlflow-artifacts:")
+    files = shutil.copytree(server.artifacts / model.artifact_location.partition(":/")[2], tmp_path / "model")
+    assert pyfunc.load_model(str(files)).predict(np.zeros((2, 8, 8, 3), np.uint8)).shape == (2, 8, 8, 3)
 
 
 @pytest.mark.parametrize("path", ["/not-mlflow", "/api"])
