@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # MLflow's limit; the profile has the whole fingerprint.
 DIGEST_CHARACTERS = 36
+TRAINING = "training"
 _CONTEXT_TAG = "mlflow.data.context"
 _COUNTS = ("rows", "train", "test")
 
@@ -31,10 +32,10 @@ def dataset_inputs(found: Mapping[str, Input], phase: str) -> "list[DatasetInput
     """Data sets, by the setting that names them, as inputs; one that several settings name has all their contexts."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    contexts = {"data": "evaluation" if phase == "evaluate" else "training", "exclude": "excluded"}
+    contexts = {"data": "evaluation" if phase == "evaluate" else TRAINING, "exclude": "excluded"}
     made: dict[tuple[str, str], DatasetInput] = {}
     for setting, data in found.items():
-        context, (kind, source) = contexts.get(setting, "training"), _source(str(data.get("path", "")))
+        context, (kind, source) = contexts.get(setting, TRAINING), _source(str(data.get("path", "")))
         name, digest = str(data.get("dataset", setting)), str(data["fingerprint"])[:DIGEST_CHARACTERS]
         if before := made.get((name, digest)):
             context = f"{before.tags[0].value}, {context}"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import stprivacy
 from pipelines.runs.folder import CHECKPOINTS, CONFIG, RESULT, read_json, write_json
 from pipelines.text import redacted
+from pipelines.tracking.datasets import TRAINING
 from stprivacy.checkpoint import ABOUT, save
 from stprivacy.deploy.load import FINAL, Trained, load_trained, weights_fingerprint, weights_prefix
 from stprivacy.plain import to_dict
@@ -55,6 +56,7 @@ def log_anonymizer(client: "MlflowClient", run_id: str, folder: Path, params: Ma
     for twin in twins:
         client.delete_logged_model(twin.model_id)
     _name_as_output(client, run, kept, int(read_result(folder).get(FINAL, 0)))
+    _show_numbers(client, run, kept)
 
 
 def requirements() -> list[str]:
@@ -87,6 +89,22 @@ def _name_as_output(client: "MlflowClient", run: "Run", model: "LoggedModel", st
     named = run.outputs.model_outputs if run.outputs else []
     if model.model_id not in {output.model_id for output in named}:
         client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, step)])
+
+
+def _show_numbers(client: "MlflowClient", run: "Run", model: "LoggedModel") -> None:
+    """Make the run's last numbers the model's, too, with the data that it was trained on: its page shows both."""
+    from mlflow.entities import Metric
+
+    if model.metrics:
+        return
+    run_id, inputs = run.info.run_id, run.inputs.dataset_inputs if run.inputs else []
+    data = next((one.dataset for one in inputs if any(tag.value.startswith(TRAINING) for tag in one.tags)), None)
+    name, digest = (data.name, data.digest) if data else (None, None)
+    histories = [client.get_metric_history(run_id, key) for key in run.data.metrics]
+    last = [max(history, key=lambda number: (number.step, number.timestamp)) for history in histories]
+    # With their own times and steps, they are no new numbers of the run.
+    numbers = [Metric(x.key, x.value, x.timestamp, x.step, model.model_id, name, digest, run_id) for x in last]
+    client.log_batch(run_id, numbers)
 
 
 def _write_model(trained: Trained, scratch: Path, model: "LoggedModel", run_id: str) -> None:

@@ -94,6 +94,18 @@ def test_the_run_has_one_model_which_shows_what_runs_are_compared_by(tracked: Tr
     assert mlflow.active_run() is None
 
 
+def test_the_model_shows_the_runs_last_numbers_and_what_it_was_trained_on(tracked: Tracked) -> None:
+    (model,) = tracked.models
+    (data,) = tracked.run.inputs.dataset_inputs
+    assert model.metrics
+    assert {metric.key: metric.value for metric in model.metrics} == tracked.run.data.metrics
+    assert {(metric.dataset_name, metric.dataset_digest) for metric in model.metrics} == {
+        (data.dataset.name, data.dataset.digest)
+    }
+    for key in tracked.run.data.metrics:
+        assert len(tracked.client.get_metric_history(tracked.run.info.run_id, key)) == 1
+
+
 def test_the_model_holds_the_weights_of_the_anonymizer_and_nothing_of_the_machine(tracked: Tracked) -> None:
     folder = Path(tracked.models[0].artifact_location.removeprefix("file://"))
     kept, own = load_trained(folder / "data/run"), load_trained(tracked.folder)
@@ -121,7 +133,8 @@ def test_tracking_the_same_run_again_adds_nothing(untracked: Tracked) -> None:
 
 @pytest.mark.parametrize("late", [False, True], ids=["not done", "done, but the answer was lost"])
 @pytest.mark.parametrize(
-    "name", ["create_logged_model", "log_model_artifacts", "finalize_logged_model", "log_outputs", "log_inputs"]
+    "name",
+    ["create_logged_model", "log_model_artifacts", "finalize_logged_model", "log_outputs", "log_inputs", "log_batch"],
 )
 def test_a_request_that_fails_is_repeated_and_done_once(
     untracked: Tracked, monkeypatch: pytest.MonkeyPatch, name: str, late: bool
@@ -131,6 +144,7 @@ def test_a_request_that_fails_is_repeated_and_done_once(
     assert [model.status for model in untracked.models] == ["READY"]
     assert untracked.run.outputs
     assert len(untracked.run.outputs.model_outputs) == len(untracked.run.inputs.dataset_inputs) == 1
+    assert len(untracked.models[0].metrics or []) == len(untracked.run.data.metrics)
     assert untracked.run.info.status == "FINISHED"
     assert untracked.said == [untracked.said[0]]
     assert "does not work now (connection broken off)" in untracked.said[0]
