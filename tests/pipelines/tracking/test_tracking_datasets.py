@@ -11,7 +11,7 @@ from botocore.exceptions import EndpointConnectionError
 from mlflow.entities import DatasetInput
 
 from pipelines.data.index import read_description
-from pipelines.runs.config import RunConfig
+from pipelines.runs.config import AdversarialRun, EvaluateRun, RunBase
 from pipelines.runs.folder import write_json
 from pipelines.runs.inputs import present_inputs
 from pipelines.tracking import datasets
@@ -20,7 +20,8 @@ from stprivacy.plain import to_dict
 from tests.support.model_fixtures import Tracked
 from tests.support.shard_fixtures import write_tiny_dataset
 
-EVALUATION = RunConfig("evaluate", "tiny", protocol="frame-level", anonymizer="raw", deploy_keep_ratio=1.0)
+TRAINING = AdversarialRun(recipe="tiny"), {"data": "training", "exclude": "excluded"}
+EVALUATION = EvaluateRun(recipe="tiny", anonymizer="raw"), {"data": "evaluation", "action_data": "training"}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
-def finished(folder: Path, run: RunConfig) -> Path:
+def finished(folder: Path, run: RunBase) -> Path:
     """A run folder of which nothing but settings and result is looked at here."""
     folder.mkdir()
     write_json(folder / "config.json", to_dict(run))
@@ -50,16 +51,15 @@ def contexts(inputs: list[DatasetInput]) -> dict[str, str]:
     return {one.dataset.name: one.tags[0].value for one in inputs}
 
 
-def test_every_data_set_of_a_run_is_an_input_at_its_state(data: dict[str, Path], store: Path, tmp_path: Path) -> None:
-    run = replace(EVALUATION, **{name: str(folder) for name, folder in data.items()})
+@pytest.mark.parametrize(("run", "purposes"), [TRAINING, EVALUATION], ids=["adversarial", "evaluate"])
+def test_every_data_set_of_a_run_is_an_input_at_its_state(
+    data: dict[str, Path], store: Path, tmp_path: Path, run: RunBase, purposes: dict[str, str]
+) -> None:
+    run = replace(run, **{name: str(data[name]) for name in purposes})
     tracked = Tracked(finished(tmp_path / "run", run), store).follow()
     inputs = tracked.run.inputs.dataset_inputs
     assert {tag.key for one in inputs for tag in one.tags} == {"mlflow.data.context"}
-    assert contexts(inputs) == {
-        "tiny-data": "evaluation",
-        "tiny-exclude": "excluded",
-        "tiny-action_data": "training",
-    }
+    assert contexts(inputs) == {f"tiny-{name}": purpose for name, purpose in purposes.items()}
     for one in inputs:
         folder = data[one.dataset.name.removeprefix("tiny-")]
         fingerprint = read_description(folder).fingerprint
@@ -73,7 +73,7 @@ def test_every_data_set_of_a_run_is_an_input_at_its_state(data: dict[str, Path],
             "attributes": ["skin_color", "face", "gender", "nudity", "relationship"],
         }
         assert mlflow.data.get_source(one).load() == str(folder)
-    assert len(tracked.follow().run.inputs.dataset_inputs) == 3
+    assert len(tracked.follow().run.inputs.dataset_inputs) == len(purposes)
 
 
 @pytest.mark.parametrize("phase", ["init", "adversarial"])
