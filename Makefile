@@ -11,6 +11,7 @@ export OMP_NUM_THREADS ?= 1
 install: .venv/installed
 
 # requirements.lock is what nodes of a cluster install; requirements-dev.lock is the same with tests, linters and docs.
+# Both hold for Python 3.11, 3.12 and 3.13: their resolutions are the same, and hashes are those of all wheels.
 .venv/installed: requirements.lock requirements-dev.lock setup.cfg
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
