@@ -59,7 +59,12 @@ def test_results_have_the_flat_keys_and_mlflow_one_run_a_phase(
 
 def test_a_second_call_does_nothing_again(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     out, _ = demo
-    kept = [*out.rglob("*.mp4"), *out.rglob("*.parquet"), *out.rglob("*.safetensors"), *out.rglob("result.json")]
+    kept = [
+        *out.rglob("*.mp4"),
+        *out.rglob("*.parquet"),
+        *out.rglob("*.safetensors"),
+        *(out / "runs").rglob("result.json"),
+    ]
     before = {path: path.stat().st_mtime_ns for path in kept}
     done = run_demo(out)
     assert done.returncode == 0, done.stderr
