@@ -136,7 +136,7 @@ def _write_run(trained: Trained, folder: Path) -> Path:
     settings = to_dict(replace(network, pretrained=""))  # a path on this machine
     weights = {weights_prefix(trained.phase) + name: tensor for name, tensor in trained.model.state_dict().items()}
     target = save(folder / CHECKPOINTS, 0, weights, {ABOUT: {"clip": to_dict(network.clip)}})
-    write_json(folder / CONFIG, {"phase": trained.phase, "anonymizer": "stprivacy", "model": settings})
+    write_json(folder / CONFIG, {"phase": trained.phase, "recipe": "", "anonymizer": "stprivacy", "model": settings})
     data = {"dataset": trained.dataset, "data_fingerprint": trained.data_fingerprint}
     write_json(folder / RESULT, {FINAL: target.name} | data)
     return folder
