@@ -29,7 +29,7 @@ from pipelines.tracking.tracker import Tracker
 from pipelines.train.launch import launch
 from pipelines.train.options import LaunchOptions, tracking_uri
 from stprivacy.checkpoint import Checkpoint, load_latest, save, weights_digest
-from stprivacy.deploy.load import load_anonymizer
+from stprivacy.deploy.load import load_anonymizer, load_trained
 from stprivacy.storage import StorageError, checked_location, location, read_ranges, write_whole
 from tests.support.bad_corpus import write_video
 from tests.support.launch_fixtures import TINY, later
@@ -249,6 +249,10 @@ def test_a_run_in_a_bucket_is_tracked_with_every_step_once(trained: Trained) -> 
         "environment.txt",
         "figures",
     }
+    models = trained.client.search_logged_models([trained.client.get_run(run_id).info.experiment_id])
+    files = {Path(model.artifact_location.removeprefix("file://"), "data/run") for model in models}
+    local, remote = (load_trained(file).digest for file in files)
+    assert local == remote
 
 
 # Checkpoints

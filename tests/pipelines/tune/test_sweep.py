@@ -62,6 +62,9 @@ def test_mlflow_has_one_run_a_trial_below_the_sweeps(swept: Swept) -> None:
     assert [metric.step for metric in history] == [2, 4]
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
     assert trial.data.params["data_fingerprint"]
+    (data,) = trial.inputs.dataset_inputs
+    assert trial.data.params["data_fingerprint"].startswith(data.dataset.digest)
+    assert sum(len(run.outputs.model_outputs) for run in runs.values()) == 2 + 4  # of phases 1 and trials
     folders = ("", "adversarial", "evaluate-keep-0.5", "figures")
     kept = {file.path for folder in folders for file in client.list_artifacts(trial.info.run_id, folder)}
     files = {"environment.txt", "figures/curves.png", "adversarial/config.json", "evaluate-keep-0.5/config.json"}
