@@ -11,12 +11,12 @@ from pipelines.recipes.ablations import ABLATIONS, DEPARTURES
 from pipelines.recipes.paper_tables import TABLE_ROWS
 from pipelines.recipes.recipe import Recipe
 from pipelines.runs.config import (
-    PROTOCOLS,
     AdversarialRun,
     EvaluateRun,
     InitLosses,
     InitRun,
 )
+from pipelines.runs.protocols import PROTOCOLS
 from stprivacy.anonymizers import PURPOSES
 from stprivacy.attackers import ATTACKERS
 from stprivacy.config import (
@@ -138,7 +138,7 @@ def describe_recipes() -> str:
     """Name and purpose of every recipe, one below the other, and what an evaluation can be given."""
     entries = [_entry(name, recipe) for name, recipe in _BASES.items()]
     entries += [_entry(", ".join(f"{base}-{name}" for base in _BASES), change) for name, change in _CHANGES.items()]
-    rows = [_entry(name, row) for name, row in TABLE_ROWS.items()]
+    rows = [f"{name}\n{textwrap.indent(row.description, '    ')}" for name, row in TABLE_ROWS.items()]
     protocols = [f"{name}\n    {purpose}" for name, purpose in PROTOCOLS.items()]
     evaluation = [
         "\nProtocols of jobs/evaluate.py:\n",

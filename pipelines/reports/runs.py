@@ -8,8 +8,9 @@ from typing import Any, get_args
 
 from pipelines.compare.matrix import ROWS
 from pipelines.compare.tables import needed_keys
-from pipelines.runs.config import PROTOCOLS, EvaluateRun, PhaseName, run_of
+from pipelines.runs.config import EvaluateRun, PhaseName, run_of
 from pipelines.runs.folder import CONFIG, LAUNCH, RESULT, read_json
+from pipelines.runs.protocols import PROTOCOLS
 from stprivacy.plain import to_dict
 from stprivacy.run_files import read_result
 

@@ -50,13 +50,6 @@ PhaseName = Literal["init", "adversarial", "evaluate"]
 Run = TypeVar("Run", bound="RunBase")
 AnyRun = TypeVar("AnyRun", bound="RunBase")
 ProtocolName = Literal["known", "unseen", "frame-level", "fapder", "ospar"]
-PROTOCOLS: Mapping[ProtocolName, str] = {
-    "known": "STPrivacy is trained on the data set that it is tested on (Section 4.4, Table 1)",
-    "unseen": "STPrivacy is trained on another data set than the one it is tested on (Section 4.4, Table 2)",
-    "frame-level": "the private attributes of single frames, read by a 2D recognizer (Section 4.7, Table 3)",
-    "fapder": "expressions as actions against five attributes of appearance (Section 4.8, Table 4)",
-    "ospar": "several actions against objects and scenes, cMAP for all three (Section 4.8, Table 5)",
-}
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,21 @@
 """The five protocols of evaluation: which data and which anonymizer each takes, checked before anything starts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipelines.data.datasets import celebv_hq, p_hvu
 from pipelines.data.index import Description, read_description
-from pipelines.runs.config import EvaluateRun, read_config
+from pipelines.runs.config import EvaluateRun, ProtocolName, read_config
 from pipelines.runs.inputs import check_unchanged, is_other, trained_on
 from stprivacy.attackers import DEFAULT_ATTACKERS
 from stprivacy.storage import location
+
+PROTOCOLS: Mapping[ProtocolName, str] = {
+    "known": "STPrivacy is trained on the data set that it is tested on (Section 4.4, Table 1)",
+    "unseen": "STPrivacy is trained on another data set than the one it is tested on (Section 4.4, Table 2)",
+    "frame-level": "the private attributes of single frames, read by a 2D recognizer (Section 4.7, Table 3)",
+    "fapder": "expressions as actions against five attributes of appearance (Section 4.8, Table 4)",
+    "ospar": "several actions against objects and scenes, cMAP for all three (Section 4.8, Table 5)",
+}
 
 
 def check_protocol(run: EvaluateRun) -> None:

@@ -11,7 +11,8 @@ from pipelines.data.datasets.synth import SynthSettings
 from pipelines.progress import Progress
 from pipelines.recipes.ablations import ABLATIONS, DEPARTURES
 from pipelines.recipes.named import RECIPES, describe_recipes
-from pipelines.runs.config import PROTOCOLS, EvaluateRun, LaterRun, PhaseName
+from pipelines.runs.config import EvaluateRun, LaterRun, PhaseName
+from pipelines.runs.protocols import PROTOCOLS
 from stprivacy.anonymizers import ANONYMIZERS
 from stprivacy.attackers import ATTACKERS
 from stprivacy.config import TestViewsConfig

@@ -1,6 +1,5 @@
 """Rows of the paper's tables: their settings, the data that they take, and every phase of one of each kind."""
 
-import inspect
 import re
 from collections import Counter
 from dataclasses import replace
@@ -93,7 +92,7 @@ def test_rows_of_every_table_and_kind_run_all_their_phases(row: str, ingested: d
 
 @pytest.mark.parametrize("row", TABLE_ROWS)
 def test_every_row_says_its_table_its_exact_command_its_data_and_the_papers_values(row: str) -> None:
-    text = inspect.getdoc(TABLE_ROWS[row]) or ""
+    text = TABLE_ROWS[row].description
     recipe = RECIPES[row]()
     assert text.startswith(f"Table {row.split('-')[1]}, ")
     title, anonymizer = TITLES[next(end for end in TITLES if row.endswith(f"-{end}"))]
