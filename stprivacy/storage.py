@@ -111,6 +111,14 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
 
 
+def make_private_folder(folder: Path) -> None:
+    """Make a folder and those of its parents that are missing; one that is there becomes private, its parents stay."""
+    missing = [parent for parent in folder.parents if not parent.exists()]
+    for one in (*reversed(missing), folder):
+        one.mkdir(mode=0o700, exist_ok=True)
+        one.chmod(0o700)
+
+
 def remove_folder(path: Path) -> None:
     """Remove a folder and all in it, if it is there."""
     if not is_remote(path):

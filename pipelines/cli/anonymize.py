@@ -16,12 +16,11 @@ from pipelines.release.inputs import Inputs, check_apart, check_links_apart, lis
 from pipelines.release.keys import KeyFile
 from pipelines.release.ledger import ReleaseLedger, write_failures
 from pipelines.release.names import PREVIEW_FOLDER, plain_names
-from pipelines.release.preview import make_private_folder
 from pipelines.release.settings import ReleaseSettings, WorkerOptions
 from pipelines.release.work import Outcome
 from pipelines.text import printable, say
 from stprivacy.deploy.load import Trained, load_trained
-from stprivacy.storage import absolute_location, checked_location, is_remote, location
+from stprivacy.storage import absolute_location, checked_location, is_remote, location, make_private_folder
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ from torch import Tensor
 from pipelines.release.encoding import VideoWriter
 from pipelines.release.names import PREVIEW, VIDEO, shortened
 from stprivacy.config import ClipConfig
-from stprivacy.storage import atomic_file
+from stprivacy.storage import atomic_file, make_private_folder
 from stprivacy.tubelets import expand_keep
 from stprivacy.video.timed import TimedFrame
 
@@ -120,11 +120,3 @@ def _text_width(text: str) -> int:
 
 def _even(length: Fraction) -> int:
     return max(2 * round(length / 2), 2)
-
-
-def make_private_folder(folder: Path) -> None:
-    """Make a folder and those of its parents that are missing; one that is there becomes private, its parents stay."""
-    missing = [parent for parent in folder.parents if not parent.exists()]
-    for one in (*reversed(missing), folder):
-        one.mkdir(mode=0o700, exist_ok=True)
-        one.chmod(0o700)
