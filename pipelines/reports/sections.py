@@ -12,7 +12,15 @@ from matplotlib.figure import Figure
 
 from pipelines.compare.matrix import ROWS
 from pipelines.compare.strip import strip_figure
-from pipelines.compare.tables import NOTES, by_attacker, hypervolume_intervals, hypervolumes, numbers, readable
+from pipelines.compare.tables import (
+    ABOUT_HYPERVOLUME,
+    by_attacker,
+    hypervolume_intervals,
+    hypervolumes,
+    notes,
+    numbers,
+    readable,
+)
 from pipelines.curves import save_figure
 from pipelines.reports.attacks import attacker_figure, hypervolume_figure
 from pipelines.reports.clips import Material, RowPictures, draw_row, open_material
@@ -23,10 +31,6 @@ from pipelines.reports.takeaways import about_attackers, about_hypervolume, abou
 from pipelines.reports.tradeoff import trade_off_figure
 from stprivacy.storage import make_folder
 
-_UNCHOSEN = (
-    "Privacy scores are those of the one attacker with the highest cMAP, decided on the test split itself: that can "
-    "only make a row look worse. Lower is better, down to the floor, which is what knowing nothing scores."
-)
 _TRADE_OFF_CAPTION = (
     "Means over seeds; bars: 95 % intervals over test videos, the mean of their ends. Keep ratios that find no room "
     "beside their points stand in the table."
@@ -86,8 +90,7 @@ def draw_charts(section: Section, styles: Mapping[str, Style], folder: Path) -> 
     deciding = table[["anonymizer", "keep_ratio", "seeds", "attacker"]].rename(columns={"keep_ratio": "keep ratio"})
     content.tables += [("Scores", readable(table)), ("cMAP % of each attacker", attacks),
                        ("Seeds, and whose prediction counts", deciding)]  # fmt: skip
-    chosen = section.settings["validation_share"] != "0.0"
-    content.notes += [NOTES[0], NOTES[1] if chosen else _UNCHOSEN, NOTES[2]]
+    content.notes += notes(cells)
     content.values["lines"] = table.astype(object).where(table.notna(), None).to_dict("records")
     return content
 
@@ -108,7 +111,13 @@ def _add_hypervolumes(
         intervals = hypervolume_intervals(cells)
         figure = hypervolume_figure(volumes, intervals, styles)
         content.charts.append(
-            _saved(figure, folder / "hypervolume.png", "Hypervolume", about_hypervolume(volumes, intervals), NOTES[2])
+            _saved(
+                figure,
+                folder / "hypervolume.png",
+                "Hypervolume",
+                about_hypervolume(volumes, intervals),
+                ABOUT_HYPERVOLUME,
+            )
         )
 
 

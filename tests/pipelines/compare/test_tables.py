@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from pipelines.compare.tables import hypervolumes, numbers, print_tables, tables, write_tables
+from pipelines.compare.tables import hypervolumes, notes, numbers, print_tables, tables, write_tables
 from stprivacy.metrics.scores import action_scores, privacy_scores
 
 
@@ -111,3 +111,10 @@ def test_scores_of_the_library_are_what_the_tables_take() -> None:
     assert shown["known actions"]["top-1 %"].tolist() == ["100.0 [100.0, 100.0]", "25.0"]
     assert shown["known actions"]["F1"].tolist()[-1] == "0.667"
     assert shown["known actions: AP % of each attribute"].values.tolist()[-1] == ["floor", "", "50.0", "50.0"]
+
+
+def test_readers_learn_whether_the_attacker_was_chosen_on_the_test_videos_themselves() -> None:
+    assert "strongest on validation videos" in notes(CELLS)[1]
+    assert "strongest on validation videos" in notes([row | {"attacker": "pooled (9 attributes)"} for row in CELLS])[1]
+    unchosen = [*CELLS, CELLS[0] | {"attacker": "pooled"}]
+    assert "decided on the test split itself" in notes(unchosen)[1]
