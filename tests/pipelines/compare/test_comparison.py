@@ -54,6 +54,7 @@ def test_what_is_trained_is_trained_alike_and_once(tmp_path: Path) -> None:
     assert cells["raw"].before == cells["random-selection"].before == ()
     init, adversarial = cells["stprivacy"].before
     assert cells["initialised-only"].before == (init,)
+    assert adversarial.config["from_run"] == str(init.folder)
     assert cells["initialised-only"].request.config["from_run"] == str(init.folder)
     rival_init, rival_adversarial = cells["vita"].before
     for ours, rival in ((init, rival_init), (adversarial, rival_adversarial)):
