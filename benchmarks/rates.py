@@ -16,7 +16,7 @@ from benchmarks.machine import machine_line
 from pipelines.cli.demo import prepare_data
 from pipelines.compare.matrix import Comparison
 from pipelines.compare.tables import hypervolumes
-from pipelines.data.datasets.synth import SynthSettings
+from pipelines.data.datasets.synth.settings import SynthSettings
 from pipelines.progress import Progress
 from pipelines.recipes.named import RECIPES
 from pipelines.recipes.recipe import Recipe

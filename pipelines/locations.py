@@ -2,12 +2,24 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
-from tyro.constructors import PrimitiveConstructorSpec
 from upath import UPath
 
 from stprivacy.storage import StorageError, is_uri, location
+
+try:
+    from tyro.conf import Fixed as Fixed
+    from tyro.conf import arg as arg
+    from tyro.constructors import PrimitiveConstructorSpec
+except ImportError:  # where only PyTorch is, as on the machines of benchmarks/gpu.py, no command line is read
+    Fixed = Annotated[TypeVar("Value"), "fixed"]  # type: ignore[misc]
+
+    def arg(**_: object) -> str:  # type: ignore[no-redef]
+        """In place of tyro's mark."""
+        return "argument"
+
+    PrimitiveConstructorSpec = arg  # type: ignore[assignment,misc]
 
 
 def _local(text: str) -> Path:
@@ -16,7 +28,7 @@ def _local(text: str) -> Path:
     return Path(text)
 
 
-def _spec(metavar: str, parse: Callable[[str], Path]) -> PrimitiveConstructorSpec[Path]:
+def _spec(metavar: str, parse: Callable[[str], Path]) -> "PrimitiveConstructorSpec[Path]":
     return PrimitiveConstructorSpec(
         nargs=1,
         metavar=metavar,

@@ -8,7 +8,8 @@ from pipelines import cluster
 from pipelines.compare import demo
 from pipelines.compare.tables import print_tables
 from pipelines.data.datasets import load_manifest
-from pipelines.data.datasets.synth import SynthSettings, generate
+from pipelines.data.datasets.synth.settings import SynthSettings
+from pipelines.data.datasets.synth.writer import generate
 from pipelines.data.manifest import Sources
 from pipelines.data.schema import IngestSettings
 from pipelines.locations import LocalFolder

@@ -2,7 +2,8 @@
 
 import tyro
 
-from pipelines.data.datasets.synth import SynthSettings, generate
+from pipelines.data.datasets.synth.settings import SynthSettings
+from pipelines.data.datasets.synth.writer import generate
 from pipelines.locations import LocalFolder
 from pipelines.progress import Progress
 

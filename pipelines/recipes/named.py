@@ -16,7 +16,6 @@ from pipelines.runs.config import (
     InitLosses,
     InitRun,
 )
-from pipelines.runs.protocols import PROTOCOLS
 from stprivacy.anonymizers import PURPOSES
 from stprivacy.attackers import ATTACKERS
 from stprivacy.config import (
@@ -136,6 +135,8 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
 
 def describe_recipes() -> str:
     """Name and purpose of every recipe, one below the other, and what an evaluation can be given."""
+    from pipelines.runs.protocols import PROTOCOLS  # reads data sets: benchmarks/gpu.py runs where only PyTorch is
+
     entries = [_entry(name, recipe) for name, recipe in _BASES.items()]
     entries += [_entry(", ".join(f"{base}-{name}" for base in _BASES), change) for name, change in _CHANGES.items()]
     rows = [f"{name}\n{textwrap.indent(row.description, '    ')}" for name, row in TABLE_ROWS.items()]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
+from pipelines.locations import Fixed, arg
 from pipelines.runs.folder import RunRequest
 from stprivacy.anonymizers import (
     LEARNED,
@@ -34,16 +35,6 @@ from stprivacy.phases.objectives.vita import VITAConfig
 from stprivacy.plain import from_dict, shown, to_dict
 from stprivacy.run_files import CONFIG, DAMAGED, read_object
 from stprivacy.storage import location
-
-try:
-    from tyro.conf import Fixed, arg
-except ImportError:  # where only PyTorch is, as on the machines of benchmarks/gpu.py, no command line is read
-    Fixed = Annotated[TypeVar("Value"), "fixed"]  # type: ignore[misc]
-
-    def arg(**_: str) -> str:  # type: ignore[no-redef]
-        """In place of tyro's mark."""
-        return "argument"
-
 
 Folder = Annotated[str, arg(metavar="PATH|URI")]  # or the URI of an object store
 PhaseName = Literal["init", "adversarial", "evaluate"]

@@ -9,7 +9,7 @@ from pipelines.train.follow import curves_of
 from pipelines.tune.trials import Trial
 
 # Differ between trials and nobody set them; MLflow's charts begin with parameters that differ. front.csv has attackers.
-_NOT_COMPARED = ("from_run", "attacker")
+_NOT_COMPARED = ("from_run", "attacker", "label")
 
 
 class TrialLog:

@@ -28,10 +28,11 @@ def model() -> STPrivacy:
 
 
 def test_the_recipe_is_the_papers_model() -> None:
-    run = paper().init
+    recipe = paper()
+    run = recipe.init
     start = {"pretrained": "deit_small_patch16_224", "pretrained_pixels": "imagenet"}
     assert run.model == ModelConfig(**start)
-    assert run.recognizer == RecognizerConfig(**start)
+    assert recipe.adversarial.recognizer == recipe.evaluate.recognizer == RecognizerConfig(**start)
     assert run.model.clip == ClipConfig(16, 112, 112, 2, 16)
     assert run.model.clip.grid == (8, 7, 7)
     assert (run.model.embed_dim, run.model.num_heads, run.model.mlp_ratio) == (384, 6, 4.0)

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from pipelines.data.boxes import read_boxes
 from pipelines.data.datasets.splits import read_split, split_file_end
 from pipelines.data.datasets.synth.actions import ACTION_SETS
-from pipelines.data.datasets.synth.settings import ATTRIBUTE_NAMES
-from pipelines.data.datasets.synth.writer import BOXES_FILE, LABELS_FILE
+from pipelines.data.datasets.synth.settings import ATTRIBUTE_NAMES, BOXES_FILE, LABELS_FILE
 from pipelines.data.datasets.vp import load_label_pickle
 from pipelines.data.listings import Listed, check_listed
 from pipelines.data.manifest import Manifest, ManifestError, Sources

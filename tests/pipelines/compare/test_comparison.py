@@ -10,7 +10,7 @@ from pipelines.cli.compare import run_comparison
 from pipelines.cli.demo import prepare_data
 from pipelines.cli.report import write_report
 from pipelines.compare.matrix import ROWS, Comparison, cells_of
-from pipelines.data.datasets.synth import SynthSettings
+from pipelines.data.datasets.synth.settings import SynthSettings
 from pipelines.progress import Progress
 from pipelines.recipes.named import RECIPES
 from pipelines.train.options import LaunchOptions

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from test_comparison import CELLS
 
 from pipelines.compare.spreadsheet import csv_text
 from pipelines.compare.tables import write_tables
 from pipelines.tune.front import front_csv
+from tests.pipelines.compare.test_tables import CELLS
 
 FORMULAS = ("=HYPERLINK(1)", "+cmd|' /C calc'!A0", "-2+3+cmd", "@SUM(1)", "\t=1", "\r=1", "\n=1", "\uff1d1+1")
 

@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.data.datasets import load_manifest
-from pipelines.data.datasets.synth import SynthSettings, generate
+from pipelines.data.datasets.synth.settings import SynthSettings
+from pipelines.data.datasets.synth.writer import generate
 from pipelines.data.index import VideoIndex
 from pipelines.data.ingest import Ledger, ingest
 from pipelines.data.manifest import Manifest, Sources, VideoEntry

@@ -20,9 +20,10 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from pipelines.data.datasets.synth import ATTRIBUTE_NAMES, Clip, SynthSettings, clip_bytes, clips, generate
 from pipelines.data.datasets.synth.actions import ACTION_SETS
 from pipelines.data.datasets.synth.scene import Scene, build_scene, person_boxes, render
+from pipelines.data.datasets.synth.settings import ATTRIBUTE_NAMES, Clip, SynthSettings, clips
+from pipelines.data.datasets.synth.writer import clip_bytes, generate
 
 SMALL = SynthSettings(train_videos=8, test_videos=4, seed=3)
 PROBED = SynthSettings(train_videos=400, test_videos=1, seed=21)

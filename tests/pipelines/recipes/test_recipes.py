@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipelines.cli.demo import prepare_data
-from pipelines.data.datasets.synth import SynthSettings
+from pipelines.data.datasets.synth.settings import SynthSettings
 from pipelines.progress import Progress
 from pipelines.recipes.ablations import ABLATIONS, DEPARTURES
 from pipelines.recipes.named import RECIPES, describe_recipes

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from pipelines.data.datasets.synth.actions import ACTION_SETS
 
+LABELS_FILE = "vp-synth_privacy_attribute_label.pickle"
+BOXES_FILE = "person_boxes.jsonl"
 ATTRIBUTE_NAMES = ("skin_color", "face", "gender", "nudity", "relationship")
 # Part of every random draw and of synth.json: raise it whenever a change makes other pixels.
 GENERATOR_VERSION = 1

@@ -17,12 +17,17 @@ import av
 import numpy as np
 
 from pipelines.data.datasets.synth.scene import Frame, build_scene, person_boxes, render
-from pipelines.data.datasets.synth.settings import GENERATOR_VERSION, Clip, SynthSettings, clips
+from pipelines.data.datasets.synth.settings import (
+    BOXES_FILE,
+    GENERATOR_VERSION,
+    LABELS_FILE,
+    Clip,
+    SynthSettings,
+    clips,
+)
 from stprivacy.claims import Claim
 from stprivacy.storage import remove_partials, write_whole
 
-LABELS_FILE = "vp-synth_privacy_attribute_label.pickle"
-BOXES_FILE = "person_boxes.jsonl"
 SETTINGS_FILE = "synth.json"
 _STARTED_FILE = "synth.json.partial"
 _SPLIT_CODE = {"train": 1, "test": 2}
