@@ -1,4 +1,5 @@
-# make demo: from nothing to the table. make test: the tests. make ui: MLflow on the runs in STORE (default: the demo).
+# make demo: from nothing to the table. make ui: MLflow on the runs in STORE (default: the demo).
+# make test: the tests that take seconds. make test-slow: those that take minutes (marked slow).
 # make docs: the documentation as a site, in build/site; a broken link is an error.
 # make lock: pins and hashes anew from setup.cfg, at the versions that stand there as far as they fit; needs uv.
 PYTHON ?= python3.11
@@ -6,7 +7,7 @@ STORE ?= demo
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint docs ui clean install lock
+.PHONY: demo test test-slow lint docs ui clean install lock
 
 install: .venv/installed
 
@@ -22,8 +23,13 @@ install: .venv/installed
 demo: install
 	$(BIN)/python jobs/demo.py --out demo
 
+PYTEST = $(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
+
 test: install
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
+	$(PYTEST) -m "not slow"
+
+test-slow: install
+	$(PYTEST) -m slow
 
 lint: install
 	$(BIN)/ruff check .

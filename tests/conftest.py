@@ -4,7 +4,7 @@ import os
 import random
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from tests.support.places import ROOT
 if TYPE_CHECKING:
     from xdist.remote import Producer
     from xdist.scheduler import LoadScopeScheduling
+    from xdist.workermanage import WorkerController
 
     from tests.support.sweep_fixtures import Swept
 
@@ -52,6 +53,36 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "Load
 def _what_it_shares(module: Path) -> str:
     words = set(re.findall(r"\w+", module.read_text()))
     return next((shared for shared in ("swept", "ray_cluster") if shared in words), "")
+
+
+class SlowLeftOut:
+    """Counts the tests marked slow that this session was told to leave out, and says how to run them.
+
+    With several processes each of them finds all tests: the one that reports asks any of them.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config, self._count = config, 0
+
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        self._count += sum(item.get_closest_marker("slow") is not None for item in items)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        if hasattr(self._config, "workeroutput"):
+            self._config.workeroutput["slow_left_out"] = self._count
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: "WorkerController", error: object) -> None:
+        self._count = max(self._count, getattr(node, "workeroutput", {}).get("slow_left_out", 0))
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._count:
+            terminalreporter.write_line(f"{self._count} slow tests were left out; make test-slow runs them")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(SlowLeftOut(config))
 
 
 @pytest.fixture(autouse=True)

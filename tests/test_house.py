@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.command_fixtures import run_command
 from tests.support.places import ROOT
 
 JOBS = sorted(path for path in (ROOT / "jobs").glob("*.py") if path.name != "__init__.py")
@@ -38,7 +39,7 @@ def test_jobs_start_without_what_takes_seconds_to_import() -> None:
 @pytest.mark.parametrize("job", JOBS, ids=lambda path: path.stem)
 def test_every_job_is_short_and_explains_its_options(job: Path) -> None:
     assert len(job.read_text().splitlines()) <= 15
-    done = subprocess.run([sys.executable, str(job), "--help"], cwd=ROOT, capture_output=True, text=True)
+    done = run_command(job.stem, "--help", cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert "--out" in done.stdout
 

@@ -14,6 +14,7 @@ from tests.support.published_files import needs_real_files
 
 @needs_real_files
 @pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.slow
 def test_prints_time_memory_and_losses_of_both_phases(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(ANNOTATIONS, tmp_path / "out", recipe="demo", steps=3, videos=5)
     printed = capsys.readouterr().out.splitlines()

@@ -15,6 +15,7 @@ ABSENT = ["ray", "av", "mlflow", "tyro", "rich", "pyarrow", "torchmetrics", "pym
 WITHOUT_RAY = f"import sys; sys.modules.update(dict.fromkeys({ABSENT}));"
 
 
+@pytest.mark.slow
 def test_prints_every_table_and_writes_them_as_json(tmp_path: Path) -> None:
     target = tmp_path / "gpu.json"
     arguments = ["--device", "cpu", "--recipe", "demo", "--batches", "2", "--repeats", "1", "--largest", "4"]

@@ -11,6 +11,7 @@ from tests.support.launch_fixtures import TINY, later
 from tests.support.shard_fixtures import write_tiny_dataset
 
 
+@pytest.mark.slow
 def test_the_phases_run_under_plain_torchrun(tmp_path: Path) -> None:
     data = write_tiny_dataset(tmp_path / "data", videos=12)
     init = replace(TINY, data=str(data), train=replace(TINY.train, max_steps=3))

@@ -1,31 +1,29 @@
 """The demo, small: all phases, the table, the strip, MLflow; and a second call that does nothing."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import matplotlib.image
 import pytest
 from mlflow.tracking import MlflowClient
 
-from tests.support.places import ROOT
+from tests.support.command_fixtures import Done, run_command
+
+pytestmark = pytest.mark.slow
 
 
-def run_demo(out: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "jobs" / "demo.py"), "--out", str(out)]
-    sizes = ["--train-videos", "64", "--test-videos", "32"]
-    return subprocess.run([*command, *sizes], capture_output=True, text=True)
+def run_demo(out: Path) -> Done:
+    return run_command("demo", "--out", str(out), "--train-videos", "64", "--test-videos", "32", cwd=out.parent)
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def demo(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
     out = tmp_path_factory.mktemp("demo") / "demo"
     return out, run_demo(out)
 
 
 def test_it_prints_the_table_with_floors_and_the_command_for_mlflow(
-    demo: tuple[Path, subprocess.CompletedProcess[str]],
+    demo: tuple[Path, Done],
 ) -> None:
     out, done = demo
     assert done.returncode == 0, done.stderr
@@ -40,7 +38,7 @@ def test_it_prints_the_table_with_floors_and_the_command_for_mlflow(
 
 
 def test_results_have_the_flat_keys_and_mlflow_one_run_a_phase(
-    demo: tuple[Path, subprocess.CompletedProcess[str]],
+    demo: tuple[Path, Done],
 ) -> None:
     out, _ = demo
     result = json.loads((out / "runs" / "evaluate-stprivacy" / "result.json").read_text())
@@ -57,7 +55,7 @@ def test_results_have_the_flat_keys_and_mlflow_one_run_a_phase(
     assert {run.info.status for run in runs} == {"FINISHED"}
 
 
-def test_a_second_call_does_nothing_again(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_a_second_call_does_nothing_again(demo: tuple[Path, Done]) -> None:
     out, _ = demo
     kept = [
         *out.rglob("*.mp4"),

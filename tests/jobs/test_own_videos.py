@@ -4,13 +4,14 @@ import csv
 import json
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.command_fixtures import run_command
 from tests.support.places import ROOT
+
+pytestmark = pytest.mark.slow
 
 CLIPS = ROOT.parent / "shared" / "reference" / "clips"
 # file, action, split, attributes face and group; both values of each in both splits
@@ -25,9 +26,9 @@ ROWS = [
     ("torchcodec_nasa_13013.mp4.audio.mp3", "stand", "test", 0, 0),
 ]
 SHORT = {
-    "init": "--train.epochs 5 --train.batch-size 4",  # four clips: five steps
-    "adv": "--train.epochs 5 --train.batch-size 4",
-    "evaluate": "--train.max-steps 5 --train.batch-size 4 --views.clips 2 --views.crops 1",
+    "init": "--workers 1 --train.epochs 5 --train.batch-size 4",  # four clips: five steps
+    "adv": "--workers 1 --train.epochs 5 --train.batch-size 4",
+    "evaluate": "--workers 1 --train.max-steps 5 --train.batch-size 4 --views.clips 2 --views.crops 1",
     "ingest": "",
 }
 
@@ -40,7 +41,7 @@ def readme_commands() -> list[list[str]]:
 
 
 @pytest.mark.skipif(not CLIPS.is_dir(), reason=f"the real clips are not at {CLIPS}")
-def test_the_readmes_commands_work_on_real_clips(tmp_path: Path) -> None:
+def test_the_readmes_commands_work_on_real_clips(ray_cluster: None, tmp_path: Path) -> None:
     with open(tmp_path / "my.csv", "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "action", "split", "privacy_face", "privacy_group"])
@@ -50,9 +51,7 @@ def test_the_readmes_commands_work_on_real_clips(tmp_path: Path) -> None:
     assert [Path(command[1]).stem for command in commands] == ["ingest", "init", "adv", "evaluate", "evaluate"]
     for _, job, *options in commands:
         short = shlex.split(SHORT[Path(job).stem])
-        done = subprocess.run(
-            [sys.executable, str(ROOT / job), *options, *short], cwd=tmp_path, capture_output=True, text=True
-        )
+        done = run_command(Path(job).stem, *options, *short, cwd=tmp_path)
         assert done.returncode == 0, f"{job}: {done.stderr}"
         if job.endswith("ingest.py"):
             assert "8 videos in = 7 rows" in done.stdout

@@ -1,7 +1,5 @@
 """Passwords in URIs do not come out: not in messages, not in MLflow, not from a mistyped command line."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +8,7 @@ from mlflow.tracking import MlflowClient
 from pipelines.text import redacted
 from pipelines.tracking.tracker import Tracker, TrackingError, default_tracking_uri
 from stprivacy.storage import StorageError, location
-from tests.support.places import ROOT
+from tests.support.command_fixtures import run_command
 
 
 @pytest.mark.parametrize(
@@ -91,7 +89,7 @@ def test_data_have_no_passwords_that_a_run_would_keep(given: str) -> None:
 
 def test_a_mistyped_option_does_not_show_its_password(tmp_path: Path) -> None:
     words = ("--data", "data", "--out", str(tmp_path), "--tracking-url", "http://me:hunter2@host")
-    done = subprocess.run([sys.executable, "jobs/init.py", *words], cwd=ROOT, capture_output=True, text=True)
+    done = run_command("init", *words, cwd=tmp_path)
     assert done.returncode == 2
     assert "http://***@host" in done.stderr
     assert "hunter2" not in done.stderr + done.stdout

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -25,6 +26,9 @@ TOY_CONFIG = {"steps": 10, "checkpoint_every": 3, "seed": 5, "data": {"clips": 2
 TOY = "tests.support.launch_fixtures:toy_with_faults"
 PHASES = "tests.support.launch_fixtures:phases_with_faults"
 AGREEING = "tests.support.launch_fixtures:phases_that_agree"
+RESUMING = "tests.support.launch_fixtures:phases_that_resume"
+AGREEING_RESUMING = "tests.support.launch_fixtures:agreeing_phases_that_resume"
+RESUME = "resume.json"
 
 TINY = InitRun(
     recipe="tiny",
@@ -178,8 +182,37 @@ def with_faults(inner: str) -> Executor:
     return execute
 
 
+def plan_resume(folder: Path, source: Path, step: int) -> None:
+    """Have a resuming executor begin a run where another, done before it by the same workers, was after a step."""
+    folder.mkdir(parents=True)
+    (folder / RESUME).write_text(json.dumps({"source": str(source), "step": step}))
+
+
+def resuming(inner: str) -> Executor:
+    """The executor named `inner`, which goes on where `plan_resume` says."""
+
+    def execute(config: dict[str, Any], folder: Path, context: Any, store: CheckpointStore) -> Mapping[str, Any]:
+        if (folder / RESUME).exists():
+            plan = json.loads((folder / RESUME).read_text())
+            if context.rank == 0:
+                shutil.copy(Path(plan["source"], "metrics.jsonl"), folder)
+                for checkpoint in Path(plan["source"], "checkpoints").glob("[0-9]*"):
+                    if int(checkpoint.name) <= plan["step"]:
+                        shutil.copytree(checkpoint, folder / "checkpoints" / checkpoint.name)
+            context.sum(torch.zeros(1))  # the others wait
+            newest = store.latest()
+            assert newest
+            assert newest.number == plan["step"]
+        run: Executor = resolve(inner)
+        return run(config, folder, context, store)
+
+    return execute
+
+
 toy_with_faults = with_faults("tests.support.launch_fixtures:train_toy")
 phases_with_faults = with_faults("pipelines.train.execute:execute")
+phases_that_resume = resuming("pipelines.train.execute:execute")
+agreeing_phases_that_resume = resuming(AGREEING)
 
 
 def phases_that_agree(config: dict[str, Any], folder: Path, context: Any, store: CheckpointStore) -> Mapping[str, Any]:

@@ -1,7 +1,6 @@
 """How every job ends: one line for an error, 130 and one line after Ctrl-C, and nothing left running."""
 
 import os
-import runpy
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import ray
 from pipelines.text import one_line
 from stprivacy.storage import StorageError
 from tests.support.bad_corpus import write_video
+from tests.support.command_fixtures import run_command
 from tests.support.places import ROOT
 from tests.support.release_fixtures import write_run
 from tests.support.shard_fixtures import write_tiny_dataset
@@ -251,33 +251,21 @@ CANNOT = {
 
 
 @pytest.mark.parametrize("name", CANNOT)
-def test_a_file_that_cannot_be_read_or_written_is_one_line(
-    ray_cluster: None, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_that_cannot_be_read_or_written_is_one_line(ray_cluster: None, name: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "list.csv").write_text("path,action,split,privacy_face\nnone.mp4,walk,train,1\n")
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    words = [word.format(folder=tmp_path) for word in CANNOT[name]]
-    monkeypatch.setattr(sys, "argv", [f"jobs/{name}.py", *words])
-    try:
-        with pytest.raises(SystemExit) as stopped:
-            runpy.run_path(str(ROOT / "jobs" / f"{name}.py"), run_name="__main__")
-    finally:
-        for number, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
-            signal.signal(number, handler)
-    assert stopped.value.code == 1
-    said = capsys.readouterr().err
-    assert "Traceback" not in said
-    assert said.splitlines()[-1].startswith(f"error: {tmp_path}/")
+    done = run_command(name, *(word.format(folder=tmp_path) for word in CANNOT[name]), cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith(f"error: {tmp_path}/")
 
 
-@pytest.mark.parametrize("job", ["ingest", "init", "demo"])
-def test_a_folder_for_data_or_runs_whose_name_is_not_utf8_is_refused_by_name(tmp_path: Path, job: str) -> None:
+@pytest.mark.parametrize("name", ["ingest", "init", "demo"])
+def test_a_folder_for_data_or_runs_whose_name_is_not_utf8_is_refused_by_name(tmp_path: Path, name: str) -> None:
     data = write_tiny_dataset(tmp_path / "data", videos=8)
     (tmp_path / "list.csv").write_text("path,action,split,privacy_face\n")
     options = {"ingest": ["csv", "--manifest", str(tmp_path / "list.csv")], "init": ["--data", str(data)], "demo": []}
     out = tmp_path / os.fsdecode(b"caf\xe9")
-    command = [sys.executable, str(ROOT / "jobs" / f"{job}.py"), "--out", str(out), *options[job]]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    done = run_command(name, "--out", str(out), *options[name], cwd=tmp_path)
     assert done.stderr == f"error: {tmp_path}/caf\\xe9: names of data sets and runs must be UTF-8; choose another\n"
     assert (done.returncode, out.exists()) == (1, False)

@@ -35,6 +35,8 @@ TINY_SIZES = (
 WHERE = """
 import os, ray
 from pipelines import cluster
+
+pytestmark = pytest.mark.slow
 cluster.start()
 @ray.remote
 def look():

@@ -134,6 +134,7 @@ def small(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Small:
     return Small(comparison, folder / "out", run_comparison(comparison, folder / "out", WHERE, parallel=2))
 
 
+@pytest.mark.slow
 def test_a_small_comparison_runs_once_and_then_only_writes(small: Small) -> None:
     first = [file.read_text() for file in small.files]
     assert all(f"| {row} |" in first[1] for row in small.comparison.anonymizers)
@@ -149,6 +150,7 @@ def test_a_small_comparison_runs_once_and_then_only_writes(small: Small) -> None
         run_comparison(replace(small.comparison, validation_share=0.2), small.out, WHERE)
 
 
+@pytest.mark.slow
 def test_a_comparison_has_a_report(small: Small, tmp_path: Path) -> None:
     write_report(small.out, tmp_path, clips=2, mask_videos=6)
     (section,) = json.loads((tmp_path / "report.json").read_text())["sections"]

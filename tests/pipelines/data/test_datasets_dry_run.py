@@ -1,7 +1,5 @@
 """The command: a dry run prints the ledger and does nothing; absent videos stop an ingest unless allowed."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +9,8 @@ from pipelines.data.index import VideoIndex
 from pipelines.data.manifest import Sources
 from pipelines.data.schema import IngestSettings
 from tests.support.bad_corpus import write_video
-from tests.support.places import ANNOTATIONS, ROOT
+from tests.support.command_fixtures import run_command
+from tests.support.places import ANNOTATIONS
 from tests.support.published_files import needs_real_files, write_hmdb51
 
 SETTINGS = IngestSettings(short_side_px=32)
@@ -28,9 +27,9 @@ def sources(tmp_path: Path) -> Sources:
 
 @needs_real_files
 def test_a_dry_run_prints_the_ledger_of_the_real_hmdb51_without_videos(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "jobs" / "ingest.py"), "hmdb51", "--dry-run"]
     options = ["--annotations", str(ANNOTATIONS), "--videos", str(tmp_path / "none")]
-    done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = run_command("ingest", "hmdb51", "--dry-run", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0] == "hmdb51: 6766 videos listed, 6766 with labels (51 actions, 5 attributes)"
     assert lines[1].startswith("split 1: 3570 train, 1530 test, 1666 unused; floors")

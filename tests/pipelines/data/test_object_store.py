@@ -222,6 +222,7 @@ def newest(folder: Path, warnings: list[str]) -> Checkpoint:
     return found
 
 
+@pytest.mark.slow
 def test_a_run_in_a_bucket_whose_worker_was_killed_ends_as_an_undisturbed_local_one(trained: Trained) -> None:
     local, remote = (newest(folder, []) for folder in (trained.local, trained.remote))
     assert (local.number, remote.number) == (12, 12)
@@ -232,12 +233,14 @@ def test_a_run_in_a_bucket_whose_worker_was_killed_ends_as_an_undisturbed_local_
     assert scores[0] == scores[1]
 
 
+@pytest.mark.slow
 def test_a_run_in_a_bucket_leaves_what_a_local_one_does(trained: Trained) -> None:
     own = {"messages.log"}  # the local run had nothing to tell
     assert set(contents(trained.remote)) - own == set(contents(trained.local)) - own
     assert sorted(path.name for path in (trained.remote / "checkpoints").iterdir()) == ["000009", "000012"]
 
 
+@pytest.mark.slow
 def test_a_run_in_a_bucket_is_tracked_with_every_step_once(trained: Trained) -> None:
     run_id = (trained.remote / "mlflow_run_id").read_text().strip()
     reports = read_history(trained.remote / "metrics.jsonl")

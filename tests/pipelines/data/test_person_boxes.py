@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,8 @@ from pipelines.data.manifest import Manifest, ManifestError, Sources
 from pipelines.data.schema import IngestSettings
 from stprivacy.video.sampled import read_video
 from tests.support.bad_corpus import write_video
-from tests.support.places import CLIPS, ROOT
+from tests.support.command_fixtures import run_command
+from tests.support.places import CLIPS
 
 SETTINGS = IngestSettings(stride=2, short_side_px=32, shard_videos=2)
 NAMES = ["a.mp4", "b.mp4", "c.mp4"]
@@ -190,19 +189,18 @@ def test_detectors_that_cannot_be_are_refused(settings: dict[str, Any], said: st
 
 
 def test_the_command_line_tells_of_detectors_and_their_weights(raw: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "jobs/ingest.py", "csv", "--manifest", str(raw / "list.csv")]
-    command += ["--out", str(tmp_path / "o")]
-    done = subprocess.run([*command, "--detector", "torchvision"], cwd=ROOT, capture_output=True, text=True)
+    words = ["csv", "--manifest", str(raw / "list.csv"), "--out", str(tmp_path / "o")]
+    done = run_command("ingest", *words, "--detector", "torchvision", cwd=tmp_path)
     assert done.returncode == 2
     assert "--detector torchvision needs --detector-weights" in done.stderr + done.stdout
     (tmp_path / "weights.pth").write_bytes(b"not weights")
     options = ["--detector", "torchvision", "--detector-weights", str(tmp_path / "weights.pth")]
-    done = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True)
+    done = run_command("ingest", *words, *options, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert f"error: {tmp_path}/weights.pth cannot be used as --detector-weights" in done.stderr
     assert not (tmp_path / "o").exists()
-    done = subprocess.run([sys.executable, "jobs/ingest.py", "--help"], cwd=ROOT, capture_output=True, text=True)
+    done = run_command("ingest", "--help", cwd=tmp_path)
     assert "--detector {none,hog,torchvision}" in done.stdout
     assert "--boxes" in done.stdout
     assert "A path may name any file that you can read" in " ".join(done.stdout.replace("│", " ").split())

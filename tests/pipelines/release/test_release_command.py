@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.bad_corpus import write_video
+from tests.support.command_fixtures import run_command
 from tests.support.places import ROOT
 from tests.support.release_fixtures import files_below, state
 
@@ -25,6 +26,7 @@ def job(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=cwd, start_new_session=True, **pipes)  # type: ignore[call-overload,no-any-return]
 
 
+@pytest.mark.slow
 def test_a_second_job_is_refused_and_a_killed_one_continues_and_redoes_nothing(run: Path, tmp_path: Path) -> None:
     first = write_video(tmp_path / "raw" / "00.mp4", frames=3000)
     for at in range(1, 12):
@@ -61,8 +63,8 @@ def test_the_job_releases_under_opaque_names_with_previews_and_says_what_failed(
     source = write_video(tmp_path / "raw" / "anna" / "anna-walks.mp4", frames=40)
     (tmp_path / "raw" / "broken-berta.mp4").write_bytes(b"no video")
     arguments = ("--from", str(run), "--input", "raw", "--output", "out", "--opaque-names", "--preview")
-    done = job(*arguments, cwd=tmp_path)
-    text, _ = done.communicate()
+    done = run_command("anonymize", *arguments, cwd=tmp_path)
+    text = done.text
     assert done.returncode == 1, text
     assert "2 files in = 1 released + 1 failed" in text
     assert "broken-berta.mp4: unreadable" in text
@@ -107,11 +109,10 @@ def test_what_cannot_be_is_one_clear_line(
 ) -> None:
     write_video(tmp_path / "raw" / "a.mp4")
     options = {"--from": str(run), "--input": "raw", "--output": "out"} | {arguments[0]: arguments[1]}
-    done = job(*(word for pair in options.items() for word in pair), cwd=tmp_path)
-    text, _ = done.communicate()
+    done = run_command("anonymize", *(word for pair in options.items() for word in pair), cwd=tmp_path)
     assert done.returncode != 0
-    assert re.search(complaint, text)
-    assert "Traceback" not in text
+    assert re.search(complaint, done.text)
+    assert "Traceback" not in done.text
     assert not (tmp_path / "out").exists()
 
 
@@ -123,10 +124,9 @@ def test_where_the_data_set_is_gone_the_stride_must_be_said(run: Path, tmp_path:
         (moved / name).symlink_to(run / name)
     (moved / "config.json").write_text(json.dumps(config | {"data": str(tmp_path / "gone")}))
     write_video(tmp_path / "raw" / "a.mp4")
-    done = job("--from", "run", "--input", "raw", "--output", "out", cwd=tmp_path)
-    text, _ = done.communicate()
+    done = run_command("anonymize", "--from", "run", "--input", "raw", "--output", "out", cwd=tmp_path)
     assert done.returncode == 1
-    assert "--stride is missing" in text
+    assert "--stride is missing" in done.text
 
 
 def test_names_of_any_bytes_are_released_and_shown_on_one_line_each(run: Path, tmp_path: Path) -> None:
@@ -136,8 +136,8 @@ def test_names_of_any_bytes_are_released_and_shown_on_one_line_each(run: Path, t
         (raw / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(write_video(tmp_path / "any.mp4", frames=4), raw / name)
     (raw / "no\nvideo\udcff.mp4").write_bytes(b"no video")
-    done = job("--from", str(run), "--input", "raw", "--output", "out", cwd=tmp_path)
-    text, _ = done.communicate()
+    done = run_command("anonymize", "--from", str(run), "--input", "raw", "--output", "out", cwd=tmp_path)
+    text = done.text
     assert done.returncode == 1, text
     assert "7 files in = 6 released + 1 failed" in text
     assert r"  no\nvideo\xff.mp4: unreadable: not a video file" in text

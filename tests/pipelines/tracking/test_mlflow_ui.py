@@ -5,6 +5,7 @@ The screenshots are kept in build/screenshots.
 
 import time
 
+import pytest
 from selenium.webdriver.common.by import By
 
 from tests.support.browser_fixtures import (
@@ -17,6 +18,8 @@ from tests.support.browser_fixtures import (
 )
 from tests.support.places import ROOT
 from tests.support.sweep_fixtures import Swept
+
+pytestmark = pytest.mark.slow
 
 SCREENSHOTS = ROOT / "build" / "screenshots"
 

@@ -18,7 +18,7 @@ from pipelines.train.launch import launch
 from stprivacy.attackers import ATTACKERS
 from stprivacy.config import AugmentConfig, TestViewsConfig
 from stprivacy.phases.local import LocalContext
-from tests.support.launch_fixtures import TINY, later
+from tests.support.launch_fixtures import RESUMING, TINY, later, plan_resume
 from tests.support.run_fixtures import do_run
 from tests.support.shard_fixtures import write_tiny_dataset
 from tests.support.tiny import CLIP
@@ -105,27 +105,21 @@ def test_an_attackers_figures_do_not_depend_on_which_others_there_are(
         assert alone[key] == pytest.approx(whole[1][key], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_two_workers_give_every_video_once_and_resume_bit_for_bit(
     data: Path, tmp_path: Path, ray_cluster: None
 ) -> None:
     run = evaluation(data, attackers=("cnn3d", "pooled", "reconstruction"))
 
-    def do(folder: Path) -> dict[str, Any]:
-        with Progress() as progress:
-            (scores,) = launch([make_request(folder, run)], num_workers=2, progress=progress)
-        return scores
-
-    scores = do(tmp_path / "run")
+    plan_resume(tmp_path / "resumed", tmp_path / "run", 2)
+    with Progress(quiet=True) as progress:
+        requests = [make_request(tmp_path / name, run, name) for name in ("run", "resumed")]
+        scores, resumed = launch(requests, num_workers=2, progress=progress, executor=RESUMING)
+    assert resumed == scores
     single = do_run(run, tmp_path / "single")
     for key, value in single.items():
         if key.startswith("floor_") or key == "validation_videos":
             assert scores[key] == value
-    (tmp_path / "run" / "result.json").unlink()
-    newest = max(
-        (path for path in (tmp_path / "run/checkpoints").iterdir() if path.name.isdigit()), key=lambda x: x.name
-    )
-    shutil.rmtree(newest)
-    assert do(tmp_path / "run") == scores
 
 
 def test_validation_videos_are_chosen_by_their_ids_and_not_trained_on(data: Path) -> None:

@@ -34,6 +34,8 @@ from pipelines.progress import Progress
 from pipelines.train.launch import launch
 from pipelines.runs.folder import RunRequest
 
+pytestmark = pytest.mark.slow
+
 requests = [RunRequest(Path(folder), config) for folder, config in json.loads(sys.argv[1])]
 cluster.start(num_cpus=2)
 with Progress(quiet=True) as progress:

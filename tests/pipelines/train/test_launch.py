@@ -175,6 +175,7 @@ def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
         launch([request, request], num_workers=2, progress=progress, tracker=None, executor=TOY)
 
 
+@pytest.mark.slow
 def test_three_workers_compute_what_one_does(ray_cluster: None, tmp_path: Path) -> None:
     data = write_tiny_dataset(tmp_path / "data", videos=20)  # batches of 6, 6, 6 and 2: one worker stands by
     # Without reconstruction the output's scale, which follows the clips of one worker, decides nothing.

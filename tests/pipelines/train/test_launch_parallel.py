@@ -32,6 +32,7 @@ def test_runs_that_start_from_the_same_finished_one_may_run_side_by_side(tmp_pat
     assert [len(part) for part in independent_runs(runs)] == [1, 1]
 
 
+@pytest.mark.slow
 def test_a_failing_group_leaves_the_others_to_their_ends(ray_cluster: None, tmp_path: Path) -> None:
     runs = [
         request(tmp_path, "one"),
@@ -50,6 +51,7 @@ def test_a_failing_group_leaves_the_others_to_their_ends(ray_cluster: None, tmp_
     assert not list(tmp_path.glob("*/.ray"))
 
 
+@pytest.mark.slow
 def test_groups_run_at_the_same_time(ray_cluster: None, tmp_path: Path) -> None:
     # Each run waits until the other one has begun: one after the other, they would never end.
     runs = [RunRequest(tmp_path / name, {"other": str(tmp_path / other)}) for name, other in ("ab", "ba")]

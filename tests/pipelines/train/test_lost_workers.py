@@ -86,6 +86,7 @@ def launch_one(folder: Path, executor: str, **options: Any) -> str:
     return str(ended.value)
 
 
+@pytest.mark.slow
 def test_losses_are_counted_as_they_were_and_the_same_command_continues(ray_cluster: None, tmp_path: Path) -> None:
     said = launch_one(tmp_path, "tests.support.launch_fixtures:die_always", max_failures=1)
     assert said.startswith("toy stopped: its workers were lost 2 times, the last time worker 0: its process on ")
@@ -93,6 +94,7 @@ def test_losses_are_counted_as_they_were_and_the_same_command_continues(ray_clus
     assert "\n" not in said
 
 
+@pytest.mark.slow
 def test_a_killed_controller_is_not_a_loss_of_workers(ray_cluster: None, tmp_path: Path) -> None:
     plan_fault(tmp_path, "hold", rank=0, step=2)
     killer = threading.Thread(target=kill_controller_of_held_run, args=(tmp_path,))

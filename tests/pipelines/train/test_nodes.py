@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.places import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
@@ -79,6 +81,6 @@ def test_each_worker_has_a_node_of_its_own_and_all_begin_again_once(found: dict[
 
 def test_sweep_that_loses_a_node_loses_no_trial_and_finds_the_same_front(found: dict[str, Any]) -> None:
     sweep = found["sweep"]
-    assert 1 <= sweep["done_before"] < 3
-    assert sweep["ledger"] == "3 trials = 3 points + 0 stopped + 0 failed"
+    assert sweep["done_before"] == 1
+    assert sweep["ledger"] == "2 trials = 2 points + 0 stopped + 0 failed"
     assert sweep["equal"]

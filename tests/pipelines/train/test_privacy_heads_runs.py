@@ -20,7 +20,7 @@ from stprivacy.deploy.load import load_anonymizer
 from stprivacy.phases.local import LocalContext
 from stprivacy.phases.objectives import following
 from stprivacy.phases.objectives.heads import PAPERS_HEADS, PRIVACY_HEADS
-from tests.support.launch_fixtures import AGREEING, TINY, later
+from tests.support.launch_fixtures import AGREEING_RESUMING, TINY, later, plan_resume
 from tests.support.run_fixtures import do_run
 from tests.support.shard_fixtures import write_tiny_dataset
 
@@ -123,6 +123,7 @@ def forget_after(folder: Path, step: int) -> None:
             shutil.rmtree(checkpoint)
 
 
+@pytest.mark.slow
 def test_two_workers_agree_on_every_head_and_resume_bit_for_bit(
     ray_cluster: None, runs: Path, data: Path, tmp_path: Path
 ) -> None:
@@ -130,15 +131,13 @@ def test_two_workers_agree_on_every_head_and_resume_bit_for_bit(
     long = replace(STEP.train, epochs=6, checkpoint_every_steps=7)
     run = replace(adversarial(data, runs, privacy_heads=ALL), train=long)
 
-    def do() -> str:
-        with Progress(quiet=True) as progress:
-            launch([make_request(tmp_path / "run", run)], num_workers=2, progress=progress, executor=AGREEING)
-        return weights_digest(weights(tmp_path / "run"))
-
-    whole, ended = do(), result(tmp_path / "run")
-    forget_after(tmp_path / "run", 14)
-    assert do() == whole
-    assert result(tmp_path / "run") == ended
+    plan_resume(tmp_path / "resumed", tmp_path / "run", 14)
+    with Progress(quiet=True) as progress:
+        requests = [make_request(tmp_path / name, run, name) for name in ("run", "resumed")]
+        whole, resumed = launch(requests, num_workers=2, progress=progress, executor=AGREEING_RESUMING)
+    assert resumed == whole
+    digests = {weights_digest(weights(tmp_path / name)) for name in ("run", "resumed")}
+    assert len(digests) == 1
     seen = weights(tmp_path / "run")["privacy_recognizer_pooled.running_count"].item()
     assert seen == 6 / 2 + 6  # of the batches of both refits the clips of both workers, and no stand-in
 

@@ -1,7 +1,5 @@
 """Rivals and controls in an evaluation: all names run, missing persons are counted and told, bad input is refused."""
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -14,8 +12,8 @@ from stprivacy.anonymizers import AnonymizerName
 from stprivacy.config import OptimConfig, TestViewsConfig
 from stprivacy.phases.local import LocalContext
 from stprivacy.plain import to_dict
+from tests.support.command_fixtures import run_command
 from tests.support.launch_fixtures import TINY, later
-from tests.support.places import ROOT
 from tests.support.run_fixtures import do_run
 from tests.support.shard_fixtures import write_tiny_dataset
 
@@ -101,12 +99,8 @@ def test_a_configuration_with_unknown_names_lists_the_known_ones(setting: dict[s
         run_of(to_dict(STEP) | setting)
 
 
-def command(*options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "jobs/evaluate.py", *options], cwd=ROOT, capture_output=True, text=True)
-
-
-def test_help_and_list_name_them_all() -> None:
-    shown = command("--help").stdout
+def test_help_and_list_name_them_all(tmp_path: Path) -> None:
+    shown = run_command("evaluate", "--help", cwd=tmp_path).stdout
     for name in get_args(AnonymizerName):
         assert name in shown
         assert f"\n{name}\n    " in describe_recipes().partition("Anonymizers of jobs/evaluate.py:\n")[2]
@@ -115,11 +109,12 @@ def test_help_and_list_name_them_all() -> None:
 
 
 def test_the_command_refuses_unknown_names_and_data_without_boxes(boxless: Path, tmp_path: Path) -> None:
-    done = command("--data", str(boxless), "--out", str(tmp_path / "out"), "--anonymizer", "blackning")
+    where = ("--data", str(boxless), "--out", str(tmp_path / "out"))
+    done = run_command("evaluate", *where, "--anonymizer", "blackning", cwd=tmp_path)
     assert done.returncode != 0
     assert "blackning" in done.stderr
     assert "motion-selection" in done.stderr
-    done = command("--data", str(boxless), "--out", str(tmp_path / "out"), "--anonymizer", "blackening")
+    done = run_command("evaluate", *where, "--anonymizer", "blackening", cwd=tmp_path)
     assert done.returncode == 1
     assert "--detector hog or --boxes FILE; without any boxes, obscure the whole frame: jobs/evaluate.py --region" in (
         done.stderr

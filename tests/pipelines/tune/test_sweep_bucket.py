@@ -3,11 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from pipelines.tune.space import parse_space
 from pipelines.tune.sweep import run_sweep
-from stprivacy.storage import location
-from tests.support.object_store_fixtures import served_bucket
+from tests.support.object_store_fixtures import served_bucket, upload
 from tests.support.sweep_fixtures import TWO, WHERE, Swept
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_sweep_in_a_bucket_finds_what_a_local_one_does(swept: Swept, tmp_path: Path) -> None:
@@ -15,7 +18,7 @@ def test_a_sweep_in_a_bucket_finds_what_a_local_one_does(swept: Swept, tmp_path:
     sweep = replace(swept.sweep, space=space, deploy_keep_ratios=())
     local = run_sweep(sweep, swept.lend(tmp_path / "front"), WHERE, TWO)
     with served_bucket() as bucket:
-        out = location(f"{bucket}/front")
+        out = upload(swept.lend(tmp_path / "lent"), f"{bucket}/front")
         where = replace(WHERE, tracking_uri=f"sqlite:///{tmp_path / 'remote.db'}")
         assert run_sweep(sweep, out, where, TWO) == local
         written = {name: (out / name).read_bytes() for name in ("result.json", "front.csv", "front.html", "front.png")}
