@@ -97,6 +97,7 @@ def test_an_embedded_ray_answers_nobody_without_its_token(ray_cluster: None) -> 
     [({}, "token 64"), ({"RAY_AUTH_MODE": "disabled"}, "disabled 0")],
     ids=["by default", "as the user says"],
 )
+@pytest.mark.slow
 def test_the_token_needs_no_home_folder(mode: dict[str, str], shown: str) -> None:
     environment = without_authentication() | {"HOME": "/dev/null/home"} | mode
     done = subprocess.run(
@@ -111,6 +112,7 @@ def in_a_process(code: str, *arguments: str, cwd: Path) -> subprocess.CompletedP
     )
 
 
+@pytest.mark.slow
 def test_ray_notes_a_command_line_without_passwords_whatever_bytes_it_has(tmp_path: Path) -> None:
     code = "from pipelines import cluster; cluster.start(num_cpus=1); from ray._private.state import state; "
     code += "print(state.job_table()[0]['Entrypoint'])"
@@ -158,6 +160,7 @@ print(names.count("gcs_server"), names.count("raylet"))
 
 
 @pytest.mark.parametrize(("slow", "says"), [(1, "started\n1 1\n"), (2, "Ray did not start in 2 attempts\n0 0\n")])
+@pytest.mark.slow
 def test_ray_is_started_again_where_a_busy_machine_was_too_slow(slow: int, says: str) -> None:
     done = in_a_process(SLOW, str(slow), cwd=cluster.ROOT)
     assert done.stdout == says, done.stderr

@@ -27,6 +27,8 @@ from tests.support.places import ROOT
 from tests.support.run_fixtures import do_run
 from tests.support.shard_fixtures import write_tiny_dataset
 
+pytestmark = pytest.mark.slow
+
 RAY = Path(sys.executable).with_name("ray")
 TINY_SIZES = (
     "--recipe demo --recognizer.embed-dim 24 --recognizer.num-heads 2 --recognizer.depth 1 "
@@ -35,8 +37,6 @@ TINY_SIZES = (
 WHERE = """
 import os, ray
 from pipelines import cluster
-
-pytestmark = pytest.mark.slow
 cluster.start()
 @ray.remote
 def look():

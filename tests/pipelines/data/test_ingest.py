@@ -251,6 +251,7 @@ def undisturbed(long_manifest: Manifest, tmp_path_factory: pytest.TempPathFactor
     return digests(out)
 
 
+@pytest.mark.slow
 def test_a_killed_task_is_run_again_with_equal_output(
     long_manifest: Manifest, undisturbed: dict[str, str], tmp_path: Path
 ) -> None:
@@ -273,6 +274,7 @@ def test_a_killed_task_is_run_again_with_equal_output(
     assert digests(out) == undisturbed
 
 
+@pytest.mark.slow
 def test_a_killed_driver_s_work_is_continued_to_equal_output(
     long_manifest: Manifest, undisturbed: dict[str, str], tmp_path: Path
 ) -> None:

@@ -64,6 +64,7 @@ def struck(path: Path, strike: Callable[[psutil.Process], None], times: int) -> 
     thread.join()
 
 
+@pytest.mark.slow
 def test_videos_that_kill_or_hold_up_their_readers_are_quarantined_and_the_others_are_rows(tmp_path: Path) -> None:
     names = [f"{name}.mp4" for name in ("a", "kills", "b", "holds-up", "c")]
     for name in names:
@@ -108,6 +109,7 @@ def test_portrait_videos_and_those_beside_them_are_rows(tmp_path: Path) -> None:
     assert shapes["rot90"] == shapes["rot270"] == shapes["id"][::-1]
 
 
+@pytest.mark.slow
 def test_a_task_that_dies_every_time_ends_the_ingest_with_one_line_and_keeps_the_rest(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -142,6 +142,7 @@ def test_a_linear_probe_on_place_scale_and_length_reads_no_attribute() -> None:
         assert abs(probe_auc(features, privacy[:, attribute]) - 0.5) < 0.05, name
 
 
+@pytest.mark.slow
 def test_a_linear_probe_on_file_size_and_length_reads_no_attribute(statistics: NDArray[np.float64]) -> None:
     for attribute, name in enumerate(ATTRIBUTE_NAMES):
         labels = np.array([clip.privacy[attribute] for clip in clips(PROBED)[:400]])
@@ -154,6 +155,7 @@ def test_a_linear_probe_on_file_size_and_length_reads_no_attribute(statistics: N
     # .64 (skin_color), .58 (face), .58 (gender), .62 (nudity), .54 (relationship), each give or take .02.
     [("skin_color", 0.2), ("face", 0.14), ("gender", 0.14), ("nudity", 0.2), ("relationship", CHANCE)],
 )
+@pytest.mark.slow
 def test_a_linear_probe_on_color_statistics_reads_little_of_the_actor_and_no_companion(
     statistics: NDArray[np.float64], name: str, bound: float
 ) -> None:

@@ -49,6 +49,7 @@ def do(phase: PhaseName, recipe: str, data: Path, folder: Path, source: Path | N
 
 
 @pytest.mark.parametrize("name", [*sorted(ABLATIONS), *DEPARTURES])
+@pytest.mark.slow
 def test_every_ablation_and_departure_runs_through_all_phases_at_demo_size(
     name: str, data: Path, tmp_path: Path
 ) -> None:

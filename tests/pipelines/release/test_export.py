@@ -59,7 +59,14 @@ CASES = [
 ]
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: "-".join(map(str, case)))
+# One of each format is exported by the tests that take seconds.
+PARAMETERS = [
+    pytest.param(case, id="-".join(map(str, case)), marks=[] if case in CASES[:2] else pytest.mark.slow)
+    for case in CASES
+]
+
+
+@pytest.fixture(scope="module", params=PARAMETERS)
 def written(request: pytest.FixtureRequest, runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Written:
     """A network at a keep ratio in a format, checked by the exporter on 4 clips: batches of 1 and 3."""
     stem, select, keep_ratio, file_format = request.param

@@ -193,6 +193,7 @@ def test_run_data_and_file_may_lie_in_a_bucket(bucket: str, runs: Path, data: Pa
     assert json.loads(told["keep_ratio"]) == MODEL.keep_ratio
 
 
+@pytest.mark.slow
 def test_the_job_prints_its_figures_and_nothing_else(runs: Path, tmp_path: Path) -> None:
     out = tmp_path / "network.onnx"
     words = ("--from", runs / "stprivacy", "--out", out, "--format", "onnx", "--keep-ratio", ".5")

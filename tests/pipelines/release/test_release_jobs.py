@@ -124,6 +124,7 @@ def test_a_finished_release_is_left_as_it_is_and_failures_are_tried_again(releas
     assert state(released) == before
 
 
+@pytest.mark.slow
 def test_changed_damaged_and_new_files_are_done_and_no_others(ray_cluster: None, run: Path, tmp_path: Path) -> None:
     source, out = tmp_path / "raw", tmp_path / "out"
     for name in ("same", "changed", "lost", "unmarked", "short", "flipped", "masks", "caf\udce9"):
@@ -200,6 +201,7 @@ def test_a_release_at_the_sources_size_has_its_size_and_the_same_masks(
     assert sidecar(tmp_path / "out", "1")["keep"] == sidecar(released, "1")["keep"]
 
 
+@pytest.mark.slow
 def test_buckets_hold_raw_and_released_videos_as_folders_do(
     ray_cluster: None, run: Path, raw: Path, released: Path
 ) -> None:
@@ -220,6 +222,7 @@ def test_buckets_hold_raw_and_released_videos_as_folders_do(
         assert contents(out).keys() == local.keys()
 
 
+@pytest.mark.slow
 def test_a_file_that_kills_its_reader_is_named_and_the_others_are_released(
     ray_cluster: None, run: Path, tmp_path: Path
 ) -> None:

@@ -23,6 +23,8 @@ from stprivacy.plain import to_dict
 from tests.support.launch_fixtures import PHASES, TINY, attempts, later, plan_fault
 from tests.support.shard_fixtures import write_tiny_dataset
 
+pytestmark = pytest.mark.slow
+
 # Of 12, 4 in an epoch, with checkpoints after every third: there are two to go back to, and reports after both.
 FAULT_STEP = 9
 
@@ -33,8 +35,6 @@ from pipelines import cluster
 from pipelines.progress import Progress
 from pipelines.train.launch import launch
 from pipelines.runs.folder import RunRequest
-
-pytestmark = pytest.mark.slow
 
 requests = [RunRequest(Path(folder), config) for folder, config in json.loads(sys.argv[1])]
 cluster.start(num_cpus=2)
