@@ -72,7 +72,14 @@ def losses(run: Callable[[Training], None], data: ParquetClips, folder: Path, se
 
 
 @pytest.mark.parametrize("run", [run_init, run_adversarial, run_evaluation])
-@pytest.mark.parametrize(("setting", "tolerance"), [("recompute_activations", 0.0), ("compile", 1e-3), ("amp", 0.05)])
+@pytest.mark.parametrize(
+    ("setting", "tolerance"),
+    [
+        ("recompute_activations", 0.0),
+        pytest.param("compile", 1e-3, marks=pytest.mark.slow),
+        ("amp", 0.05),
+    ],
+)
 def test_ten_steps_follow_those_in_plain_float32(
     data: ParquetClips, tmp_path: Path, run: Callable[[Training], None], setting: str, tolerance: float
 ) -> None:
