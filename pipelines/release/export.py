@@ -89,7 +89,8 @@ def export(fixed: FixedNetwork, out: Path, file_format: ExportFormat, clips: Ten
     if len(clips) < FEWEST_CLIPS:
         raise ValueError(f"parity takes {FEWEST_CLIPS} clips or more, for two batch sizes: there are {len(clips)}")
     check_packages(file_format)
-    content = _WRITERS[file_format](_traced(fixed), fixed.metadata())
+    translate = _onnx_bytes if file_format == "onnx" else _torch_bytes
+    content = translate(_traced(fixed), fixed.metadata())
     parity = compare(fixed, load_program(content, file_format), clips)
     if not parity.holds:
         raise ValueError(
@@ -111,7 +112,20 @@ def check_packages(file_format: ExportFormat) -> None:
 
 def load_program(content: bytes, file_format: ExportFormat) -> Program:
     """The program in a file's bytes, on the CPU: ONNX by ONNX Runtime, torch-export by PyTorch."""
-    return _LOADERS[file_format](content)
+    if file_format == "torch-export":
+        program: Program = torch.export.load(io.BytesIO(content)).module()
+        return program
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+    def run(clip: Tensor) -> tuple[Tensor, Tensor]:
+        video, keep = session.run(["video", "keep"], {"clip": clip.numpy()})
+        return torch.from_numpy(video), torch.from_numpy(keep)
+
+    return run
 
 
 @torch.no_grad()
@@ -169,29 +183,3 @@ def _onnx_bytes(program: ExportedProgram, metadata: Mapping[str, str]) -> bytes:
         model.metadata_props.add(key=name, value=text)
     content: bytes = model.SerializeToString()
     return content
-
-
-def _torch_program(content: bytes) -> Program:
-    program: Program = torch.export.load(io.BytesIO(content)).module()
-    return program
-
-
-def _onnx_program(content: bytes) -> Program:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-
-    def run(clip: Tensor) -> tuple[Tensor, Tensor]:
-        video, keep = session.run(["video", "keep"], {"clip": clip.numpy()})
-        return torch.from_numpy(video), torch.from_numpy(keep)
-
-    return run
-
-
-_WRITERS: Mapping[ExportFormat, Callable[[ExportedProgram, Mapping[str, str]], bytes]] = {
-    "onnx": _onnx_bytes,
-    "torch-export": _torch_bytes,
-}
-_LOADERS: Mapping[ExportFormat, Callable[[bytes], Program]] = {"onnx": _onnx_program, "torch-export": _torch_program}
