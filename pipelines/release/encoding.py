@@ -57,16 +57,16 @@ class VideoWriter:
         """
         if width % 2 or height % 2 or min(width, height) < 2:
             raise ValueError(f"H.264 with colour at half the size takes even widths and heights, got {width}x{height}")
-        self._path, self._quality = path, check_released_quality(quality)
-        self._planes = _Planes(width, height)
-        self._aspect = aspect
+        check_released_quality(quality)
+        self._path, self._width, self._height = path, width, height
+        self._convert = VideoReformatter()
         self._held: VideoFrame | None = None
         self._audio = audio
         self._durations = deque[int]()
         with self._write_errors_told():
             path.write_bytes(b"")  # libav opens the file with the first frame only
             self._container = av.open(str(path.absolute()), "w", format="mp4", options=_CONTAINER_OPTIONS)
-            self._stream = _video_stream(self._container, width, height, aspect, self._quality)
+            self._stream = _video_stream(self._container, width, height, aspect, quality)
             if audio is not None:
                 audio.add_to(self._container)
         self._without_notes: BitStreamFilterContext | None = None
@@ -114,6 +114,23 @@ class VideoWriter:
         except (FFmpegError, OSError) as error:
             reason = error.strerror or str(error)
             raise WriteError(f"{self._path} cannot be written: {reason}") from error
+
+    def _planes(self, pixels: NDArray[np.uint8]) -> VideoFrame:
+        """RGB pixels of any size as 4:2:0 planes of the video's size, in BT.709."""
+        frame = VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+        shrinks = self._width <= frame.width and self._height <= frame.height
+        planes = self._convert.reformat(
+            frame,
+            self._width,
+            self._height,
+            "yuv420p",
+            dst_colorspace=Colorspace.ITU709,
+            dst_color_range=ColorRange.MPEG,
+            interpolation=Interpolation.AREA if shrinks else Interpolation.BICUBIC,
+            threads=1,
+        )
+        planes.color_primaries, planes.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+        return planes
 
     def _encode_held(self, until: int) -> None:
         frame, self._held = self._held, None
@@ -167,27 +184,3 @@ def _ratio(value: Fraction) -> Fraction:
     if value > 1:
         return 1 / max((1 / value).limit_denominator(_LARGEST_RATIO_TERM), Fraction(1, _LARGEST_RATIO_TERM))
     return max(value.limit_denominator(_LARGEST_RATIO_TERM), Fraction(1, _LARGEST_RATIO_TERM))
-
-
-class _Planes:
-    """RGB pixels of any size to 4:2:0 planes of one size, in BT.709."""
-
-    def __init__(self, width: int, height: int) -> None:
-        self._width, self._height = width, height
-        self._convert = VideoReformatter()
-
-    def __call__(self, pixels: NDArray[np.uint8]) -> VideoFrame:
-        frame = VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-        shrinks = self._width <= frame.width and self._height <= frame.height
-        planes = self._convert.reformat(
-            frame,
-            self._width,
-            self._height,
-            "yuv420p",
-            dst_colorspace=Colorspace.ITU709,
-            dst_color_range=ColorRange.MPEG,
-            interpolation=Interpolation.AREA if shrinks else Interpolation.BICUBIC,
-            threads=1,
-        )
-        planes.color_primaries, planes.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
-        return planes
