@@ -112,7 +112,7 @@ class _Sound:
         self.layout = "mono" if stream.codec_context.channels == 1 else "stereo"
         self.rate = next((rate for rate in _AAC_RATES if rate >= stream.codec_context.sample_rate), _AAC_RATES[-1])
         self._stream, self._start_seconds, self._parts = stream, start_seconds, parts
-        self._resampler, self._resampled = self._new_resampler(), ""
+        self._resampled = ""  # the kind of frames that the resampler has begun with: it takes no other
         self._next_position = 0
         self._is_cut_off = True  # from what was heard before: its count of samples says nothing of the next block
         self._blocks = self._decoded_blocks()
@@ -143,11 +143,12 @@ class _Sound:
     def _block(self, frame: AudioFrame) -> tuple[int, NDArray[np.float32]]:
         kind = f"{frame.format.name} {frame.layout.name} {frame.sample_rate}"
         if kind != self._resampled:
-            self._resampler, self._resampled = self._new_resampler(), kind
+            self._resampler, self._resampled = AudioResampler("fltp", self.layout, self.rate), kind
         stamp = None if frame.pts is None or not frame.time_base else frame.pts * frame.time_base
         frame.pts = None
         pieces = [piece.to_ndarray() for piece in self._resampler.resample(frame)]
-        samples = np.concatenate([np.zeros((self._channels, 0), np.float32), *pieces], axis=1, dtype=np.float32)
+        nothing = np.zeros((1 if self.layout == "mono" else 2, 0), np.float32)
+        samples = np.concatenate([nothing, *pieces], axis=1, dtype=np.float32)
         position, until = self._place(stamp, samples.shape[1])
         self._next_position, self._is_cut_off = position + samples.shape[1], False
         return position, samples[:, : max(until - position, 0)]
@@ -170,13 +171,6 @@ class _Sound:
         lost = round(ahead / length) if length >= _SHORTEST_BLOCK_SECONDS * self.rate else 0
         are_lost = lost > 0 and abs(ahead - lost * length) <= _ROUNDING_SECONDS * self.rate
         return abs(ahead) <= _JITTER_SECONDS * self.rate and not are_lost
-
-    @property
-    def _channels(self) -> int:
-        return 1 if self.layout == "mono" else 2
-
-    def _new_resampler(self) -> AudioResampler:
-        return AudioResampler("fltp", self.layout, self.rate)
 
 
 @contextmanager
