@@ -44,9 +44,7 @@ def version_of(place: Path) -> dict[str, Any]:
 
 def source_facts(source: Mapping[str, Any], salt: str) -> dict[str, Any]:
     """What is told of a source: `file_digest` and `version_of` or, with a salt (hexadecimal), keyed digests of each."""
-    if not salt:
-        return {"source": dict(source)}
-    return {"keyed_source": _keyed(source, salt)}
+    return {"keyed_source": _keyed(source, salt)} if salt else {"source": dict(source)}
 
 
 def _keyed(facts: Mapping[str, Any], salt: str) -> dict[str, Any]:
@@ -78,15 +76,14 @@ def make_sidecar(
     Args: keep: a packed mask for each slot; video: its frames and seconds; source: `source_facts`; output:
         `file_digest` and `version_of` it.
     """
-    rows, columns = (provenance.model["clip"][f"{side}_px"] // provenance.model["clip"]["patch_size"]
-                     for side in ("height", "width"))  # fmt: skip
+    clip = provenance.model["clip"]
     return asdict(provenance) | {
         "software": {name: version(name) for name in _PACKAGES},
         **source,
         "output": dict(output),
         **video,
-        "keep_rows": rows,
-        "keep_columns": columns,
+        "keep_rows": clip["height_px"] // clip["patch_size"],
+        "keep_columns": clip["width_px"] // clip["patch_size"],
         "keep": list(keep),
     }
 
@@ -131,16 +128,12 @@ def _same(place: Path, told: Mapping[str, Any], salt: str = "") -> dict[str, Any
     def agrees(facts: Mapping[str, Any]) -> bool:
         return (_keyed(facts, salt) if salt else facts).items() <= told.items()
 
-    if not is_remote(place):
-        is_large_as_told = agrees({"bytes": place.stat().st_size})
-        facts = file_digest(place) if is_large_as_told else {}
-        return facts if facts and agrees(facts) else None
-    size, version = object_state(place)
+    size, version = object_state(place) if is_remote(place) else (place.stat().st_size, None)
     if not agrees({"bytes": size}):
         return None
-    if agrees({"version": version}):
+    if version is not None and agrees({"version": version}):
         return {"bytes": size, "version": version}
-    with local_copy(place) as copy:  # it may be the same one, uploaded anew
+    with local_copy(place) as copy:  # an object may be the same one, uploaded anew
         facts = file_digest(copy)
     return facts if agrees(facts) else None
 
