@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pipelines.release.inputs import Found, Inputs
+from pipelines.release.inputs import Inputs
 from pipelines.release.settings import CLAIM
 from pipelines.text import name_digest
 from stprivacy.storage import absolute_location, is_remote
@@ -63,11 +63,7 @@ def plain_names(inputs: Inputs, out: Path | None = None) -> list[ReleaseItem]:
 
 def refused(inputs: Inputs) -> list[ReleaseItem]:
     """What could not be read when the input folder was listed."""
-    return [_refused(one) for one in inputs.files if one.error]
-
-
-def _refused(found: Found) -> ReleaseItem:
-    return ReleaseItem(found.path, found.below, "", "", found.error, found.message)
+    return [ReleaseItem(one.path, one.below, "", "", one.error, one.message) for one in inputs.files if one.error]
 
 
 def shortened(name: str, most_bytes: int) -> str:
@@ -83,14 +79,12 @@ def shortened(name: str, most_bytes: int) -> str:
 
 def _distinct(belows: Sequence[str], folders: set[str], room: "_Room") -> list[str]:
     """A name for each path; where names clash, or one is a folder's, those concerned have longer ones."""
-    ways: tuple[Callable[[str], str], ...] = (
-        lambda below: below,  # which may be what another file becomes without its suffix
-        lambda below: f"{below}~{name_digest(below)}",
-    )
     names = [room.fitting(_stem(below)) for below in belows]
-    for way in ways:
+    # The whole path may be what another file becomes without its suffix.
+    for longer_names in (belows, [f"{below}~{name_digest(below)}" for below in belows]):
         is_free = _free(names, folders)
-        names = [name if is_free(name) else room.fitting(way(below)) for name, below in zip(names, belows, strict=True)]
+        pairs = zip(names, longer_names, strict=True)
+        names = [name if is_free(name) else room.fitting(longer) for name, longer in pairs]
     return names
 
 
