@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from pipelines.release.inputs import Inputs
@@ -42,9 +41,7 @@ class KeyFile:
     def __enter__(self) -> "KeyFile":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._save()
 
     def release_items(self, inputs: Inputs) -> list[ReleaseItem]:

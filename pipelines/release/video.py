@@ -4,7 +4,6 @@ from collections import deque
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -92,13 +91,11 @@ class OpenVideo:
             raise VideoError("unreadable", f"cannot be read: {error.strerror or error}") from error
         return source
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
         for writer in (self._writer, self._preview):
             if writer is not None:
                 writer.abort()
-        self._stack.__exit__(kind, error, trace)
+        self._stack.__exit__(*error)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -160,14 +157,11 @@ class OpenVideo:
         clip, settings, video = self._deployed.clip, self._to.settings, self._video
         width, height = (clip.width_px, clip.height_px) if settings.size == "network" else (video.width, video.height)
         even = {"width": width + width % 2, "height": height + height % 2}  # colour has half the size
-        audio = self._open_audio() if settings.keep_audio else None
+        audio = None
+        if settings.keep_audio:
+            audio = AudioSource(self._source, start_seconds=video.start_seconds, limits=settings.limits)
+            self._stack.callback(audio.close)
         return VideoWriter(self._draft, aspect=video.aspect, quality=settings.quality, audio=audio, **even)
-
-    def _open_audio(self) -> AudioSource:
-        start, limits = self._video.start_seconds, self._to.settings.limits
-        audio = AudioSource(self._source, start_seconds=start, limits=limits)
-        self._stack.callback(audio.close)
-        return audio
 
     def _open_preview(self, folder: Path) -> "PreviewWriter":
         from pipelines.release.preview import PreviewWriter  # brings OpenCV, which takes time to load
