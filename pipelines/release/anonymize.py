@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from pathlib import Path
 
 from pipelines import cluster
@@ -88,7 +87,8 @@ class _Release:
         outcomes, frames = release(missing, lambda files, read: self.progress(before + files, read))
         assert len(outcomes) == len(missing), f"{len(missing)} files in, {len(outcomes)} accounted for"
         outcomes = sorted([*failed, *outcomes], key=lambda one: one.shown)
-        failures, noted = (tuple(filter(key, outcomes)) for key in (attrgetter("error"), attrgetter("notes")))
+        failures = tuple(one for one in outcomes if one.error)
+        noted = tuple(one for one in outcomes if one.notes)
         return ReleaseLedger(len(items), len(done), failures, time.monotonic() - begun, frames, noted)
 
     def _here(self, items: Sequence[ReleaseItem], progress: _Progress) -> tuple[list[Outcome], int]:

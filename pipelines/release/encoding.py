@@ -41,14 +41,7 @@ class VideoWriter:
     """
 
     def __init__(
-        self,
-        path: Path,
-        *,
-        width: int,
-        height: int,
-        aspect: Fraction,
-        quality: int,
-        audio: AudioSource | None = None,
+        self, path: Path, *, width: int, height: int, aspect: Fraction, quality: int, audio: AudioSource | None = None
     ) -> None:
         """Frames will be encoded at width x height pixels, both even, and shown at `aspect`, width over height.
 

@@ -57,14 +57,9 @@ def list_inputs(source: Path) -> Inputs:
         reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
         raise ValueError(f"--input {printable(str(source))} cannot be read: {printable(reason)}") from error
     if not inputs.files:
-        raise ValueError(
-            f"{printable(str(source))} holds no files; --input takes a video or a folder of videos{_but(inputs)}"
-        )
+        but = f" (passed over: {passed_over(inputs.passed_over)})" if inputs.passed_over else ""
+        raise ValueError(f"{printable(str(source))} holds no files; --input takes a video or a folder of videos{but}")
     return inputs
-
-
-def _but(inputs: Inputs) -> str:
-    return f" (passed over: {passed_over(inputs.passed_over)})" if inputs.passed_over else ""
 
 
 def passed_over(kinds: Mapping[str, int]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pipelines.release.inputs import passed_over
 from pipelines.release.work import Outcome
 from pipelines.text import duration, json_bytes, printable
-from stprivacy.storage import is_remote, write_whole
+from stprivacy.storage import write_whole
 
 _MOST_NOTES = 20  # that are shown
 
@@ -64,7 +64,4 @@ def write_failures(path: Path, failures: Sequence[Outcome]) -> None:
         path.unlink(missing_ok=True)
         return
     content = json_bytes([{name: getattr(one, name) for name in ("shown", "error", "message")} for one in failures])
-    if is_remote(path):
-        write_whole(path, content)
-    else:
-        write_whole(path, content, private=True)
+    write_whole(path, content, private=True)

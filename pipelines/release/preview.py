@@ -50,14 +50,12 @@ class PreviewWriter:
 
     def add(self, frames: Sequence[TimedFrame], released: _Image, keep: Tensor) -> None:
         """A clip: raw frames, what is released of them [t h w 3], and their keep mask [l n]. Raises: OSError."""
-        if self._writer is None:
-            self._open()
-        assert self._writer is not None
+        writer = self._writer = self._writer or self._open()
         clip = self._clip
         kept = expand_keep(keep[None].cpu(), clip.grid, clip.tubelet_frames, clip.patch_size)[0, 0].numpy() > 0.5
         for frame, output, mask in zip(frames, released, kept, strict=False):
             image = self._compose((frame.pixels, np.where(mask[..., None], frame.pixels, 0).astype(np.uint8), output))
-            self._writer.write(image, frame.seconds)
+            writer.write(image, frame.seconds)
             self._remember(frame.seconds, image)
 
     def finish(self, end_seconds: Fraction) -> None:
@@ -77,11 +75,11 @@ class PreviewWriter:
             self._writer.abort()
         self._drafts.__exit__(InterruptedError, InterruptedError(), None)
 
-    def _open(self) -> None:
+    def _open(self) -> VideoWriter:
         make_private_folder(self._video.parent)
         local = self._drafts.enter_context(atomic_file(self._video, private=True))
         width, height = self._size
-        self._writer = VideoWriter(local, width=width, height=height, aspect=Fraction(width, height), quality=_QUALITY)
+        return VideoWriter(local, width=width, height=height, aspect=Fraction(width, height), quality=_QUALITY)
 
     def _compose(self, panels: Sequence[_Image]) -> _Image:
         """The panels at the source's aspect, their names above, the mark below."""
