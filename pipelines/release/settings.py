@@ -3,7 +3,7 @@
 import math
 import os
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 import torch
@@ -72,17 +72,11 @@ class ReleaseSettings:
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """What a release runs on.
+    """What a release runs on."""
 
-    Args:
-        workers: processes, each with the network, by default one a CPU or GPU
-        use_gpu: one GPU for each worker
-        verbose: show Ray's own messages
-    """
-
-    workers: int | None = None
-    use_gpu: bool = False
-    verbose: bool = False
+    workers: int | None = None  # processes, each with the network, by default one a CPU or GPU
+    use_gpu: bool = False  # one GPU for each worker
+    verbose: bool = False  # show Ray's own messages
 
     def __post_init__(self) -> None:
         if self.use_gpu and not os.environ.get("RAY_ADDRESS") and not torch.cuda.is_available():
@@ -104,7 +98,7 @@ class Provenance:
     data_fingerprint: str
     model: dict[str, Any]
     settings: dict[str, Any]
-    format_version: int = field(default=FORMAT_VERSION)
+    format_version: int = FORMAT_VERSION
 
 
 def provenance_of(trained: Trained, settings: ReleaseSettings) -> Provenance:
