@@ -54,7 +54,8 @@ def start(*, verbose: bool = False, num_cpus: int | None = None) -> None:
         _require_token()
     level = logging.INFO if verbose else logging.CRITICAL  # errors are raised, too, and then reported in one line
     if not verbose:
-        _silence(level)
+        for name in ("ray", "ray.data", "ray.train", "ray.tune"):
+            logging.getLogger(name).setLevel(level)
     _check_current_folder()
     with own_signals(), _shown_entrypoint():
         if address:
@@ -173,8 +174,3 @@ def own_signals() -> Iterator[None]:
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _silence(level: int) -> None:
-    for name in ("ray", "ray.data", "ray.train", "ray.tune"):
-        logging.getLogger(name).setLevel(level)

@@ -3,7 +3,6 @@
 import sys
 import time
 from collections import deque
-from types import TracebackType
 from typing import TextIO
 
 from rich.console import Console
@@ -101,11 +100,9 @@ class Progress:
             self._bars.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for task in self._printed:
-            if error is None:
+            if kind is None:
                 task.finish()
         if not self._plain:
             self._bars.stop()
@@ -133,11 +130,7 @@ class Progress:
     def changed(self, task: Task) -> None:
         """Called by a task that moved: redraw it, or print a line if the last one is old enough."""
         if not self._plain:
-            self._bars.update(
-                self._ids[task],
-                total=task.total or None,
-                completed=task.done,
-            )
+            self._bars.update(self._ids[task], total=task.total or None, completed=task.done)
             return
         now = time.monotonic()
         if task.finished_after is not None or now - self._printed[task] >= PLAIN_LINE_SECONDS:
