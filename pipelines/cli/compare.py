@@ -12,7 +12,6 @@ from pipelines.cli.phases import ingested_folder
 from pipelines.compare.matrix import QUICK_ATTACKERS, ROWS, Comparison, cells_of
 from pipelines.compare.tables import print_tables, read_scores, write_tables
 from pipelines.locations import Location
-from pipelines.runs.folder import RunRequest
 from pipelines.train.options import LaunchOptions, launch_runs
 from stprivacy.attackers import ATTACKERS
 from stprivacy.storage import checked_location, location, named_location
@@ -63,8 +62,6 @@ def _compare(
 def run_comparison(comparison: Comparison, out: Path, where: LaunchOptions, parallel: int = 1) -> list[Path]:
     """The same, from its settings; gives back the files."""
     cells = cells_of(comparison, out)
-    requests: dict[Path, RunRequest] = {}
-    for cell in cells:
-        requests |= {request.folder: request for request in (*cell.before, cell.request)}
+    requests = {request.folder: request for cell in cells for request in (*cell.before, cell.request)}
     launch_runs(list(requests.values()), out, where, parallel)
     return write_tables(out, [read_scores(cell.request.folder) for cell in cells])

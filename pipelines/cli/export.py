@@ -61,14 +61,13 @@ def _real_clips(config: RunBase, videos: Path | None, stride: int | None, count:
     clip = config.model.clip
     if videos is None and stride is not None:
         raise ValueError("--stride belongs to --videos: an ingested data set has its own")
-    if videos is not None and stride is not None:
-        return clips_of_files(checked_location(videos), stride, clip, count)
-    try:
-        data = checked_location(location(config.data))
-        if videos is None:
-            return clips_of_data(data, config.split, clip, count)
-        stride = read_description(data).stride
-    except (ValueError, OSError) as error:
-        needed = "--stride N" if videos else "--videos FILE_OR_DIR and --stride N"
-        raise ValueError(f"the run's own data set cannot be used ({error}): give {needed}") from error
+    if videos is None or stride is None:
+        try:
+            data = checked_location(location(config.data))
+            if videos is None:
+                return clips_of_data(data, config.split, clip, count)
+            stride = read_description(data).stride
+        except (ValueError, OSError) as error:
+            needed = "--stride N" if videos else "--videos FILE_OR_DIR and --stride N"
+            raise ValueError(f"the run's own data set cannot be used ({error}): give {needed}") from error
     return clips_of_files(checked_location(videos), stride, clip, count)

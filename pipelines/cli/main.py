@@ -81,7 +81,7 @@ def _chosen() -> int | None:
     """Run the command that the first word names; its status, 2 where there is no such command."""
     words = sys.argv[1:]
     if words[:1] in (["-h"], ["--help"]):
-        print(_usage())
+        _print_usage()
         return None
     if not words or words[0] not in COMMANDS:
         fault = f"there is no command {printable(words[0])}" if words else "a command is missing"
@@ -91,20 +91,13 @@ def _chosen() -> int | None:
     return COMMANDS[words[0]]()
 
 
-def _usage() -> str:
+def _print_usage() -> None:
     width = max(map(len, COMMANDS))
-    return "\n".join(
-        [
-            "usage: stprivacy COMMAND [OPTIONS]",
-            "",
-            "Videos that keep the action and lose the person: STPrivacy (ICCV 2023) on Ray.",
-            "",
-            "commands:",
-            *(f"  {name:<{width}}  {command.purpose}" for name, command in COMMANDS.items()),
-            "",
-            "stprivacy COMMAND --help lists the options of a command.",
-        ]
-    )
+    print("usage: stprivacy COMMAND [OPTIONS]\n")
+    print("Videos that keep the action and lose the person: STPrivacy (ICCV 2023) on Ray.\n\ncommands:")
+    for name, command in COMMANDS.items():
+        print(f"  {name:<{width}}  {command.purpose}")
+    print("\nstprivacy COMMAND --help lists the options of a command.")
 
 
 if __name__ == "__main__":
