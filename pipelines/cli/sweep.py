@@ -17,8 +17,6 @@ from pipelines.tune.sweep import FRONT_PAGE, FRONT_PICTURE, FRONT_TABLE, Concurr
 from pipelines.tune.trials import Sweep
 from stprivacy.storage import location, named_location
 
-_ATTACKERS = ("standard", "whitened", "pooled", "frame-mean")
-
 
 def main() -> None:
     """Parse the command line, run the sweep and print its front.
@@ -35,19 +33,12 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class SpaceOptions:
-    """Values to choose from, or, in a random search and with optuna, a range LOW:HIGH.
+    """Values to choose from, or, in a random search and with optuna, a range LOW:HIGH."""
 
-    Args:
-        keep_ratio: alpha, the share of tubelets that each stage keeps
-        lambda_action: weight of L_Action in Eq 13
-        lambda_privacy: weight of L_Privacy in Eq 13
-        tubelet_frames: frames of a tubelet
-    """
-
-    keep_ratio: tuple[str, ...] = ("0.5", "0.7", "0.9")
-    lambda_action: tuple[str, ...] = ("0.5",)
-    lambda_privacy: tuple[str, ...] = ("0.25", "0.5", "1")
-    tubelet_frames: tuple[str, ...] = ("2",)
+    keep_ratio: tuple[str, ...] = ("0.5", "0.7", "0.9")  # alpha, the share of tubelets that each stage keeps
+    lambda_action: tuple[str, ...] = ("0.5",)  # weight of L_Action in Eq 13
+    lambda_privacy: tuple[str, ...] = ("0.25", "0.5", "1")  # weight of L_Privacy in Eq 13
+    tubelet_frames: tuple[str, ...] = ("2",)  # frames of a tubelet
 
 
 @dataclass(frozen=True)
@@ -61,7 +52,7 @@ class TestOptions:
     """
 
     deploy_keep_ratios: tuple[float, ...] = ()
-    attackers: tuple[str, ...] = _ATTACKERS
+    attackers: tuple[str, ...] = ("standard", "whitened", "pooled", "frame-mean")
     validation_share: float = 0.15
 
 
