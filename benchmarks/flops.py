@@ -5,14 +5,11 @@ python -m benchmarks.flops: counted by torch's FLOP counter in a forward pass; a
 
 import torch
 import tyro
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.timing import KEEP_RATIOS, counting_flops
 from pipelines.recipes.named import RECIPES
 from stprivacy.config import ModelConfig
 from stprivacy.models.anonymizer import STPrivacy
-
-KEEP_RATIOS = (1.0, 0.9, 0.7, 0.5)
 
 
 def parts_of(config: ModelConfig) -> dict[str, list[str]]:
@@ -39,8 +36,7 @@ def count_flops(model: STPrivacy, keep_ratio: float) -> tuple[dict[str, int], li
     """FLOPs of each part for one clip, and the tokens after each stage; `model` is in evaluation."""
     clip = model.config.clip
     video = torch.zeros(1, 3, clip.frames, clip.height_px, clip.width_px)
-    # The counter passes over the CPU's fused attention; written out, its two products are counted.
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+    with counting_flops() as counter:
         anonymized = model(video, keep_ratio=keep_ratio)
     counts = counter.get_flop_counts()
     flops = {

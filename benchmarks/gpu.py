@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +23,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as a script, it finds itself in benchmarks/
 
 from benchmarks.attention import WAYS, forward_and_backward, make_inputs
-from benchmarks.timing import AdversarialStep, matmul_rate, median_seconds
+from benchmarks.timing import KEEP_RATIOS, AdversarialStep, matmul_rate, median_seconds, random_video
 from pipelines.recipes.named import RECIPES
 from stprivacy.anonymizers import STPrivacy
 
@@ -33,7 +33,6 @@ VARIANTS: dict[str, dict[str, bool]] = {
     "float32, compiled": {"amp": False, "compiled": True},
     "bfloat16, compiled": {"amp": True, "compiled": True},
 }
-KEEP_RATIOS = (1.0, 0.9, 0.7, 0.5)
 PARITY_STEPS = 10
 Row = dict[str, float | int | str]
 
@@ -63,14 +62,14 @@ def main(plan: Plan) -> dict[str, Any]:
     about = {"device": name, "torch": torch.__version__, "date": time.strftime("%Y-%m-%d"), "recipe": plan.recipe}
     print(f"{name}; torch {torch.__version__}; {about['date']}; {plan.recipe} size; median of {plan.repeats}")
     print(f"{matmul_dtype} matrix product of {plan.matmul_size}^3: {rate / 1e12:.3g} TFLOP/s")
-    tables: dict[str, Callable[[], Iterator[Row]]] = {
-        "adversarial step": lambda: steps(plan, rate),
-        "attention": lambda: attention(plan),
-        "anonymize": lambda: inference(plan),
-        "losses beside float32": lambda: parity(plan),
-        "largest batch": lambda: largest_batch(plan),
+    tables = {
+        "adversarial step": steps(plan, rate),
+        "attention": attention(plan),
+        "anonymize": inference(plan),
+        "losses beside float32": parity(plan),
+        "largest batch": largest_batch(plan),
     }
-    return about | {"matmul_flops": rate} | {title: show(title, table()) for title, table in tables.items()}
+    return about | {"matmul_flops": rate} | {title: show(title, rows) for title, rows in tables.items()}
 
 
 def show(title: str, rows: Iterator[Row]) -> list[Row]:
@@ -130,8 +129,7 @@ def inference(plan: Plan) -> Iterator[Row]:
     """STPrivacy in evaluation, where abandoned tubelets leave the computation."""
     config, clips = RECIPES[plan.recipe]().init.model, plan.batches[0]
     model = STPrivacy(config).to(plan.device).eval()
-    size = config.clip
-    video = torch.randn(clips, 3, size.frames, size.height_px, size.width_px, device=plan.device)
+    video = random_video(config.clip, clips, plan.device)
     for keep_ratio in KEEP_RATIOS:
 
         def forward(keep_ratio: float = keep_ratio) -> None:

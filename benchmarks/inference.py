@@ -8,15 +8,11 @@ from functools import partial
 
 import torch
 import tyro
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.machine import machine_line
-from benchmarks.timing import median_seconds
+from benchmarks.timing import KEEP_RATIOS, counting_flops, median_seconds, random_video
 from pipelines.recipes.named import RECIPES
 from stprivacy.anonymizers import STPrivacy
-
-KEEP_RATIOS = (1.0, 0.9, 0.7, 0.5)
 
 
 @torch.no_grad()
@@ -30,15 +26,14 @@ def main(clips: int = 8, repeats: int = 5) -> None:
     torch.set_num_threads(1)
     config = RECIPES["paper"]().init.model
     model = STPrivacy(config).eval()
-    video = torch.randn(clips, 3, config.clip.frames, config.clip.height_px, config.clip.width_px)
+    video = random_video(config.clip, clips)
     print(f"{machine_line('torch')}; one thread, float32, {clips} clips, median of {repeats}\n")
     print("| keep ratio | GFLOP | seconds | FLOP ratio | latency ratio | latency / FLOP ratio |")
     print("|---|---|---|---|---|---|")
     dense_flops = dense_seconds = 0.0
     for keep_ratio in KEEP_RATIOS:
         forward = partial(model, video, keep_ratio=keep_ratio)
-        # The counter passes over a CPU's fused attention, and not over one that is written out.
-        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        with counting_flops() as counter:
             forward()
         flops, seconds = counter.get_total_flops(), median_seconds(forward, repeats, torch.device("cpu"))
         dense_flops, dense_seconds = dense_flops or flops, dense_seconds or seconds

@@ -1,8 +1,9 @@
-"""An adversarial step to time, and the matrix product that it is measured against, on the CPU or a GPU."""
+"""An adversarial step and an evaluation to time, and what they are measured against, on the CPU or a GPU."""
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -12,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pipelines.recipes.named import RECIPES
 from stprivacy.anonymizers import STPrivacy
+from stprivacy.config import ClipConfig
 from stprivacy.models.recognizer import Recognizer
 from stprivacy.noise import ClipNoise
 from stprivacy.phases.adversarial import AdversarialPhase
@@ -21,6 +23,7 @@ from stprivacy.phases.objectives.heads import Head
 from stprivacy.phases.objectives.label import LabelObjective
 
 ACTIONS, ATTRIBUTES = 8, 5
+KEEP_RATIOS = (1.0, 0.9, 0.7, 0.5)  # of an evaluation
 
 
 class AdversarialStep:
@@ -37,7 +40,7 @@ class AdversarialStep:
         privacy = LabelObjective({"standard": head}, run.losses, settings, context)
         self.phase = AdversarialPhase(anonymizer, action, privacy, run.losses, settings, context)
         self.batch = Batch(
-            torch.randn(clips, 3, size.frames, size.height_px, size.width_px),
+            random_video(size, clips),
             torch.randint(ACTIONS, (clips,)),
             torch.randint(2, (clips, ATTRIBUTES)).float(),
             torch.arange(clips),
@@ -59,10 +62,22 @@ class AdversarialStep:
 
     def count_flops(self) -> float:
         """Floating-point operations of a step, by torch's counter; does one."""
-        # The counter passes over a CPU's fused attention, and not over one that is written out.
-        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        with counting_flops() as counter:
             self()
         return float(counter.get_total_flops())
+
+
+@contextmanager
+def counting_flops() -> Iterator[FlopCounterMode]:
+    """Torch's counter, counting what runs in the block."""
+    # It passes over a CPU's fused attention, and not over one that is written out.
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        yield counter
+
+
+def random_video(clip: ClipConfig, clips: int, device: torch.device | None = None) -> Tensor:
+    """So many clips of noise [b 3 t h w]."""
+    return torch.randn(clips, 3, clip.frames, clip.height_px, clip.width_px, device=device)
 
 
 def matmul_rate(size: int, device: torch.device, dtype: torch.dtype, repeats: int) -> float:
