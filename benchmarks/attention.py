@@ -7,14 +7,13 @@ Peak memory is what the process grows by, each way in a process of its own.
 from collections.abc import Callable
 from functools import partial
 from multiprocessing import get_context
-from pathlib import Path
 from statistics import median
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.machine import machine_line
+from benchmarks.machine import forget_peak, machine_line, resident_kib
 from benchmarks.timing import median_seconds
 from stprivacy.models.attention import masked_attention
 
@@ -61,15 +60,10 @@ def peak_mib(name: str) -> float:
     torch.set_num_threads(1)
     inputs = make_inputs(torch.device("cpu"), torch.float32)
     forward_and_backward(WAYS[name], [x[:1].detach().requires_grad_() for x in inputs])  # load the kernels
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    before = _resident_kib("VmRSS")
+    forget_peak()
+    before = resident_kib("VmRSS")
     forward_and_backward(WAYS[name], inputs)
-    return (_resident_kib("VmHWM") - before) / 1024
-
-
-def _resident_kib(field: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field))
+    return (resident_kib("VmHWM") - before) / 1024
 
 
 def main() -> None:

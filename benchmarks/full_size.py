@@ -18,7 +18,7 @@ import torch
 import tyro
 
 from benchmarks.decode import write_clip
-from benchmarks.machine import machine_line
+from benchmarks.machine import forget_peak, machine_line, resident_kib
 from pipelines.cli.ingest import ingest_command
 from pipelines.compare import demo
 from pipelines.data.datasets import load_manifest
@@ -55,12 +55,11 @@ def measured(config: dict[str, Any], folder: Path, context: RayTrainContext, sto
 
     Timed is from the end of a step to that of the next: the first one, which warms up, is left out.
     """
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew: an earlier phase ran in this process
+    forget_peak()  # an earlier phase ran in this process
     clock = StepClock(context)
     result = execute(config, folder, clock, store)
     seconds = statistics.median(end - begun for begun, end in pairwise(clock.ends))
-    status = Path("/proc/self/status").read_text()
-    peaks = context.gather(torch.tensor([int(status.partition("VmHWM:")[2].split()[0])]))
+    peaks = context.gather(torch.tensor([resident_kib("VmHWM")]))
     return result | {"seconds_per_step": seconds, "peak_mib": max(map(int, peaks)) / 1024}
 
 
