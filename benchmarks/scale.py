@@ -54,39 +54,22 @@ class Measured:
 
 @dataclass(frozen=True)
 class Assumed:
-    """What nobody measured here: the videos, the front, what services do, and prices in dollars.
+    """What nobody measured here: the videos, the front, what services do, and prices in dollars."""
 
-    Args:
-        source_frames: of a video (5 s at 30 a second)
-        width_px: of a stored frame, whose height is the ingest's short side
-        trials: points of the front
-        inits: phase 1 runs, shared by the trials that differ in phase 2 alone
-        attackers: of each evaluation
-        gpus: at a time
-        tasks_per_second: that one Ray head schedules
-        stat_seconds: to ask a network file system or an object store for one file
-        part_bytes: of a multipart upload
-        gpu_hour: an H100 by the hour
-        core_hour: a core by the hour
-        gib_month: of storage
-        put: a write request
-        get: a read request
-    """
-
-    source_frames: int = 150
-    width_px: int = 170
-    trials: int = 12
-    inits: int = 3
-    attackers: int = 2
-    gpus: int = 64
-    tasks_per_second: float = 1000
-    stat_seconds: float = 1e-3
-    part_bytes: int = 8 << 20
-    gpu_hour: float = 3.0
-    core_hour: float = 0.04
-    gib_month: float = 0.023
-    put: float = 5e-6
-    get: float = 4e-7
+    source_frames: int = 150  # of a video (5 s at 30 a second)
+    width_px: int = 170  # of a stored frame, whose height is the ingest's short side
+    trials: int = 12  # points of the front
+    inits: int = 3  # phase 1 runs, shared by the trials that differ in phase 2 alone
+    attackers: int = 2  # of each evaluation
+    gpus: int = 64  # at a time
+    tasks_per_second: float = 1000  # that one Ray head schedules
+    stat_seconds: float = 1e-3  # to ask a network file system or an object store for one file
+    part_bytes: int = 8 << 20  # of a multipart upload
+    gpu_hour: float = 3.0  # an H100 by the hour
+    core_hour: float = 0.04  # a core by the hour
+    gib_month: float = 0.023  # of storage
+    put: float = 5e-6  # a write request
+    get: float = 4e-7  # a read request
 
     @property
     def runs(self) -> int:
