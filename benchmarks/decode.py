@@ -70,13 +70,12 @@ def measure(limit: Callable[[], int], work: Mapping[str, Callable[[], int]], rep
     for _ in range(repeats):
         for name, call in work.items():
             turns[name].append((_frames_per_second(limit), _frames_per_second(call)))
-    return {name: Speed(*_medians(pairs)) for name, pairs in turns.items()}
+    return {name: _medians(pairs) for name, pairs in turns.items()}
 
 
-def _medians(pairs: list[tuple[float, float]]) -> tuple[float, float, float]:
-    limits, speeds = zip(*pairs, strict=True)
-    ratio = statistics.median(speed / limit for limit, speed in pairs)
-    return statistics.median(limits), statistics.median(speeds), ratio
+def _medians(pairs: list[tuple[float, float]]) -> Speed:
+    limit, measured = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return Speed(limit, measured, statistics.median(speed / limit for limit, speed in pairs))
 
 
 def _frames_per_second(call: Callable[[], int]) -> float:

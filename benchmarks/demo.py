@@ -13,8 +13,8 @@ from pathlib import Path
 import tyro
 
 from benchmarks.machine import machine_line
+from pipelines.cluster import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 ENDED = re.compile(r"^(?P<what>[^:]+): .*\btook (?P<seconds>.+?)(?:,|$)")
 
 

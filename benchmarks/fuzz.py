@@ -167,9 +167,8 @@ def run_ingest(files: Sequence[Path], folder: Path, seconds_limit: float) -> Out
     if complaints:
         return Outcome(len(files), 0, Counter(), cost, complaints)
     index = VideoIndex(out)
-    for row in index.rows:
-        if index.frames(row).shape != row.shape:
-            complaints += (f"{row.video_id} cannot be read",)
+    unread = [row for row in index.rows if index.frames(row).shape != row.shape]
+    complaints += tuple(f"{row.video_id} cannot be read" for row in unread)
     counts = json.loads((out / "dataset.json").read_text())["counts"]
     if counts["rows"] != len({row.video_id for row in index.rows}):
         complaints += ("rows are doubled or lost",)
@@ -193,8 +192,7 @@ def run_release(files: Sequence[Path], folder: Path, seconds_limit: float) -> Ou
     failures = folder / "released-failures.json"
     named = json.loads(failures.read_text()) if failures.exists() else []
     released = sorted(out.rglob("*.mp4"))
-    for video in released:
-        complaints += tuple(_released_faults(video))
+    complaints += tuple(fault for video in released for fault in _released_faults(video))
     return Outcome(len(files), len(released), Counter(one["error"] for one in named), cost, complaints + _left(out))
 
 

@@ -75,10 +75,7 @@ def main(videos: int = 384, frames: int = 60, repeats: int = 3) -> None:
     """
     cores, settings = os.cpu_count() or 1, IngestSettings()
     cluster.start()
-    with (
-        tempfile.TemporaryDirectory() as name,
-        ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool,
-    ):
+    with tempfile.TemporaryDirectory() as name, ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:
         manifest = write_videos(Path(name), videos, frames)
         work = (partial(plain, pool, manifest, settings), partial(through_ray, cores, manifest, settings))
         turns = [[seconds(call, Path(name) / "out") for call in work] for _ in range(repeats + 1)][1:]

@@ -18,9 +18,9 @@ import psutil
 import tyro
 
 from benchmarks.machine import machine_line
+from pipelines.cluster import ROOT
 from pipelines.tune.sweep import FRONT_PICTURE
 
-ROOT = Path(__file__).resolve().parents[1]
 TRIALS, TARGET_MINUTES = 12, 60
 SPACE = ("--keep-ratio", "0.5", "0.7", "0.9", "--lambda-privacy", "0.25", "0.5", "1", "2")
 DISTURBED, UNDISTURBED = "disturbed", "undisturbed"
@@ -28,11 +28,7 @@ POLL_SECONDS = 0.2
 
 
 def main(
-    data: Path,
-    out: Path,
-    deploy_keep_ratios: tuple[float, ...] = (0.6,),
-    recipe: str = "demo",
-    compare: bool = True,
+    data: Path, out: Path, deploy_keep_ratios: tuple[float, ...] = (0.6,), recipe: str = "demo", compare: bool = True
 ) -> None:
     """Run them and print the table.
 
