@@ -135,17 +135,14 @@ class VideoWriter:
             hours = duration / _TICKS / 3600
             raise WriteError(f"a frame is shown for {hours:.1f} h, MP4 has room for 6.6: cut the video there")
         if self._without_notes is None:
-            self._start(Fraction(_TICKS, duration))
+            slowest, fastest = _FRAME_RATES
+            self._stream.codec_context.framerate = min(max(Fraction(_TICKS, duration), slowest), fastest)
+            self._container.start_encoding()
+            self._without_notes = BitStreamFilterContext("filter_units=remove_types=6", self._stream)
         self._durations.append(duration)
         self._mux(self._stream.encode(frame))
         if self._audio is not None:
             self._audio.write_until(Fraction(frame.pts + duration, _TICKS))
-
-    def _start(self, frame_rate: Fraction) -> None:
-        slowest, fastest = _FRAME_RATES
-        self._stream.codec_context.framerate = min(max(frame_rate, slowest), fastest)
-        self._container.start_encoding()
-        self._without_notes = BitStreamFilterContext("filter_units=remove_types=6", self._stream)
 
     def _mux(self, packets: "list[Packet[VideoStream]]") -> None:
         assert self._without_notes is not None
@@ -175,5 +172,5 @@ def _video_stream(container: OutputContainer, width: int, height: int, aspect: F
 def _ratio(value: Fraction) -> Fraction:
     """The nearest ratio of terms that fit the stream."""
     if value > 1:
-        return 1 / max((1 / value).limit_denominator(_LARGEST_RATIO_TERM), Fraction(1, _LARGEST_RATIO_TERM))
+        return 1 / _ratio(1 / value)
     return max(value.limit_denominator(_LARGEST_RATIO_TERM), Fraction(1, _LARGEST_RATIO_TERM))

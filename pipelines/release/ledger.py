@@ -45,17 +45,15 @@ class ReleaseLedger:
         lines += [
             f"  {printable(failure.shown)}: {failure.error}: {printable(failure.message)}" for failure in self.failures
         ]
-        lines += self._notes()
+        noted = [f"  {printable(one.shown)}: released; {printable('; '.join(one.notes))}" for one in self.noted]
+        lines += noted[:_MOST_NOTES]
+        if len(noted) > _MOST_NOTES:
+            lines.append(f"  and {len(noted) - _MOST_NOTES} more released with such notes")
         if self.frames:
             lines.append(
                 f"{self.frames} source frames in {duration(self.seconds)}, {self.frames / self.seconds:.0f} a second"
             )
         return "\n".join(lines)
-
-    def _notes(self) -> list[str]:
-        noted = [f"  {printable(one.shown)}: released; {printable('; '.join(one.notes))}" for one in self.noted]
-        more = len(noted) - _MOST_NOTES
-        return noted[:_MOST_NOTES] + ([f"  and {more} more released with such notes"] if more > 0 else [])
 
 
 def write_failures(path: Path, failures: Sequence[Outcome]) -> None:

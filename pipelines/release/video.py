@@ -65,11 +65,10 @@ class OpenVideo:
         with ExitStack() as stack:
             out, name, settings = self._to.out, self.item.name, self._to.settings
             remove_pair(out, name)  # of a source that has changed since
-            source = self._open_source(stack)
+            source = self._source = self._open_source(stack)
             clip = self._deployed.clip
             assert settings.stride is not None
             size = {"height_px": clip.height_px, "width_px": clip.width_px}
-            self._source = source
             video = TimedVideo(source, stride=settings.stride, limits=settings.limits, **size)
             self._video = stack.enter_context(video)
             self._clips = cut_clips(self._video.frames(), clip.frames)
