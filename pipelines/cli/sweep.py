@@ -43,17 +43,12 @@ class SpaceOptions:
 
 @dataclass(frozen=True)
 class TestOptions:
-    """How trials are tested.
+    """How trials are tested."""
 
-    Args:
-        deploy_keep_ratios: every finished trial is tested at these, too, without being trained again (Section 4.6)
-        attackers: recognizers of private attributes
-        validation_share: part of the training videos that decides which attacker counts for which attribute
-    """
-
+    # every finished trial is tested at these, too, without being trained again (Section 4.6)
     deploy_keep_ratios: tuple[float, ...] = ()
-    attackers: tuple[str, ...] = ("standard", "whitened", "pooled", "frame-mean")
-    validation_share: float = 0.15
+    attackers: tuple[str, ...] = ("standard", "whitened", "pooled", "frame-mean")  # recognizers of private attributes
+    validation_share: float = 0.15  # part of the training videos that decides which attacker counts for which attribute
 
 
 def _sweep(
