@@ -33,12 +33,6 @@ def _escape(found: re.Match[str]) -> str:
     return f"\\x{code - 0xDC00:02x}" if is_byte else found[0].encode("unicode_escape").decode("ascii")
 
 
-def say(text: str) -> None:
-    """Print, whatever the encoding of standard output lacks."""
-    encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding))
-
-
 def json_bytes(value: Any) -> bytes:
     r"""JSON for people to read; a byte of a name that is not UTF-8 becomes \udce9, which Python reads as it was."""
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")

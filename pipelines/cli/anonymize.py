@@ -18,7 +18,7 @@ from pipelines.release.ledger import ReleaseLedger, write_failures
 from pipelines.release.names import PREVIEW_FOLDER, plain_names
 from pipelines.release.settings import ReleaseSettings, WorkerOptions
 from pipelines.release.work import Outcome
-from pipelines.text import printable, say
+from pipelines.text import printable
 from stprivacy.deploy.load import Trained, load_trained
 from stprivacy.storage import absolute_location, checked_location, is_remote, location, make_private_folder
 
@@ -92,7 +92,7 @@ def _key_file(given: Path | None, out: Path, opaque_names: bool) -> KeyFile | No
 
 
 def _report(ledger: ReleaseLedger, failures: Path) -> None:
-    say(str(ledger))
+    print(ledger)
     shown = printable(str(failures))
     try:
         write_failures(failures, ledger.failures)
@@ -100,7 +100,7 @@ def _report(ledger: ReleaseLedger, failures: Path) -> None:
         reason = error.strerror or error
         raise ValueError(f"{shown} cannot be written: {reason}; the failures are those above") from error
     if ledger.failures:
-        say(f"The failures are listed in {shown}")
+        print(f"The failures are listed in {shown}")
 
 
 def _previews(out: Path) -> Path:
