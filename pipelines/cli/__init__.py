@@ -10,7 +10,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from types import FrameType
 from typing import Any, NoReturn, TextIO, cast
 
 from pipelines.text import cause_of, one_line, redacted
@@ -82,7 +81,7 @@ def _is_expected(error: Exception) -> bool:
     return not (isinstance(cause, _MISTAKES) and type(cause).__module__ == "builtins")
 
 
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+def _terminate(*_: object) -> NoReturn:
     raise Terminated
 
 
