@@ -18,11 +18,11 @@ def _positive(owner: object, *names: str) -> None:
             raise ValueError(f"{name} must be positive, got {value}")
 
 
-def _fraction(owner: object, *names: str) -> None:
+def _not_negative(owner: object, *names: str) -> None:
     for name in names:
         value = getattr(owner, name)
-        if not 0 <= value < 1:
-            raise ValueError(f"{name} must be in [0, 1), got {value}")
+        if value < 0:
+            raise ValueError(f"{name} must not be negative, got {value}")
 
 
 def check_keep_ratio(keep_ratio: float) -> float:
@@ -39,16 +39,19 @@ def check_released_quality(quality: int) -> int:
     return quality
 
 
-def _one_of(owner: object, **choices: Any) -> None:
+def check_one_of(owner: object, **choices: Any) -> None:
+    """Raise ValueError where a setting of `owner` is none of its choices; each is a Literal type."""
     for name, literal in choices.items():
         value = getattr(owner, name)
         if value not in get_args(literal):
             raise ValueError(f"{name} must be one of {', '.join(get_args(literal))}, got {value!r}")
 
 
-def _startable(owner: Any) -> None:
-    """A pretrained start needs the embedding that 2D weights can be inflated into."""
-    _one_of(owner, inflation=Inflation, pretrained_pixels=PixelScale)
+def _check_vit(owner: Any, **choices: Any) -> None:
+    if not 0 <= owner.drop_path < 1:
+        raise ValueError(f"drop_path must be in [0, 1), got {owner.drop_path}")
+    check_one_of(owner, **choices, inflation=Inflation, pretrained_pixels=PixelScale)
+    # A pretrained start needs the embedding that 2D weights can be inflated into.
     if owner.pretrained and owner.stem != "conv3d":
         raise ValueError(f"pretrained {owner.pretrained!r} needs stem conv3d, got stem {owner.stem!r}")
 
@@ -65,22 +68,16 @@ class ClipConfig:
 
     def __post_init__(self) -> None:
         _positive(self, "frames", "height_px", "width_px", "tubelet_frames", "patch_size")
-        for name, divisor in (
-            ("frames", self.tubelet_frames),
-            ("height_px", self.patch_size),
-            ("width_px", self.patch_size),
-        ):
+        divisors = {"frames": self.tubelet_frames, "height_px": self.patch_size, "width_px": self.patch_size}
+        for name, divisor in divisors.items():
             if getattr(self, name) % divisor:
                 raise ValueError(f"{name} must be a multiple of {divisor}, the tubelet's, got {getattr(self, name)}")
 
     @property
     def grid(self) -> tuple[int, int, int]:
         """(L, rows, columns) of the tubelet grid."""
-        return (
-            self.frames // self.tubelet_frames,
-            self.height_px // self.patch_size,
-            self.width_px // self.patch_size,
-        )
+        patch = self.patch_size
+        return self.frames // self.tubelet_frames, self.height_px // patch, self.width_px // patch
 
     @property
     def tubelet_values(self) -> int:
@@ -116,8 +113,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _positive(self, "embed_dim", "num_heads", "mlp_ratio", "vita_width", "spact_width")
-        if self.anonymizer_depth < 0:
-            raise ValueError(f"anonymizer_depth must not be negative, got {self.anonymizer_depth}")
+        _not_negative(self, "anonymizer_depth")
         if not self.stage_depths or min(self.stage_depths) < 1:
             raise ValueError(f"stage_depths must name one or more layers for each stage, got {self.stage_depths}")
         if self.embed_dim % self.num_heads:
@@ -125,9 +121,7 @@ class ModelConfig:
         if self.embed_dim < 12:
             raise ValueError(f"embed_dim must be 12 or more, got {self.embed_dim}")
         check_keep_ratio(self.keep_ratio)
-        _fraction(self, "drop_path")
-        _one_of(self, stem=Stem, select=Select, mask_gradient=MaskGradient)
-        _startable(self)
+        _check_vit(self, stem=Stem, select=Select, mask_gradient=MaskGradient)
 
 
 @dataclass(frozen=True)
@@ -150,9 +144,7 @@ class RecognizerConfig:
         _positive(self, "embed_dim", "num_heads", "depth", "mlp_ratio")
         if self.embed_dim % self.num_heads:
             raise ValueError(f"embed_dim must be a multiple of num_heads {self.num_heads}, got {self.embed_dim}")
-        _fraction(self, "drop_path")
-        _one_of(self, stem=Stem, mask_gradient=MaskGradient)
-        _startable(self)
+        _check_vit(self, stem=Stem, mask_gradient=MaskGradient)
 
 
 @dataclass(frozen=True)
@@ -194,9 +186,7 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         _positive(self, "learning_rate", "clip_gradient_norm", "backbone_rate_scale")
-        for name in ("weight_decay", "warmup_epochs", "backbone_freeze_epochs"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        _not_negative(self, "weight_decay", "warmup_epochs", "backbone_freeze_epochs")
 
 
 @dataclass(frozen=True)
@@ -219,8 +209,7 @@ class PhaseConfig:
     def __post_init__(self) -> None:
         counts = ("epochs", "batch_size", "accumulate_steps", "checkpoint_every_steps", "keep_checkpoints")
         _positive(self, *counts, "anonymizer_rate_scale")
-        if self.max_steps < 0:
-            raise ValueError(f"max_steps must not be negative, got {self.max_steps}")
+        _not_negative(self, "max_steps")
         if not 0 <= self.head_start_epochs < self.epochs:
             raise ValueError(f"head_start_epochs must be in 0..{self.epochs - 1}, got {self.head_start_epochs}")
         if self.keep_checkpoints < 2:
@@ -238,10 +227,8 @@ class LossConfig:
     lambda_reconstruction: float = 0.0  # weight of a masked reconstruction; the paper has none
 
     def __post_init__(self) -> None:
-        for name in ("lambda_action", "lambda_privacy", "lambda_sparsification", "lambda_reconstruction"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        _one_of(self, privacy_objective=PrivacyLossForm)
+        _not_negative(self, "lambda_action", "lambda_privacy", "lambda_sparsification", "lambda_reconstruction")
+        check_one_of(self, privacy_objective=PrivacyLossForm)
 
 
 @dataclass(frozen=True)

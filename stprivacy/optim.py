@@ -1,7 +1,6 @@
 """Parameter groups and the learning rate as a pure function of the step."""
 
 import math
-from typing import Any
 
 import torch
 from torch import nn
@@ -48,11 +47,6 @@ def learning_rate(
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, optim: OptimConfig, rate: float, epoch: int) -> None:
     """Give each group its rate at this epoch: the backbone's is scaled, and 0 while it is frozen."""
+    backbone_scale = 0.0 if epoch < optim.backbone_freeze_epochs else optim.backbone_rate_scale
     for group in optimizer.param_groups:
-        group["lr"] = rate * _scale(group, optim, epoch)
-
-
-def _scale(group: dict[str, Any], optim: OptimConfig, epoch: int) -> float:
-    if not group["backbone"]:
-        return 1.0
-    return 0.0 if epoch < optim.backbone_freeze_epochs else optim.backbone_rate_scale
+        group["lr"] = rate * (backbone_scale if group["backbone"] else 1.0)

@@ -22,7 +22,8 @@ def read_object(path: Path, remedy: str = DAMAGED) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({error}): {remedy}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path} is damaged (it holds {_kind(content)}, not an object): {remedy}")
+        kind = "a list" if isinstance(content, list) else shown(content)
+        raise ValueError(f"{path} is damaged (it holds {kind}, not an object): {remedy}")
     return content
 
 
@@ -37,7 +38,3 @@ def read_result(folder: Path) -> dict[str, float | str]:
         if not isinstance(value, (int, float, str)) or isinstance(value, bool):
             raise ValueError(f"{path} is damaged ({name} is {shown(value)}, not a number or a text): {DAMAGED}")
     return result
-
-
-def _kind(value: Any) -> str:
-    return "a list" if isinstance(value, list) else shown(value)

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from stprivacy.anonymized import Anonymized, Anonymizer
 from stprivacy.config import ClipConfig, ModelConfig, check_released_quality
-from stprivacy.models.embedding import grid_of
-from stprivacy.tubelets import expand_keep
+from stprivacy.models.embedding import pixel_mask
 from stprivacy.views import denormalize, normalize
 
 _FRAME_RATE = 25
@@ -54,7 +53,7 @@ def value_range(config: ModelConfig) -> float:
 @torch.no_grad()
 def release(video: Tensor, keep: Tensor, clip: ClipConfig, quality: int, value_range: float) -> Tensor:
     """Video [b 3 t h w] written to H.264 and read again, tubelets that keep [b l n] abandons black."""
-    kept = expand_keep(keep, grid_of(video, clip), clip.tubelet_frames, clip.patch_size)
+    kept = pixel_mask(keep, video, clip)
     shown = (video.float() / value_range).where(kept > 0.5, -1.0).cpu()
     decoded = [h264_round_trip(frames, quality) for frames in denormalize(shown).numpy()]
     return torch.stack([normalize(torch.from_numpy(frames)) for frames in decoded]).to(video) * value_range

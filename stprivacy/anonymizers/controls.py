@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from stprivacy.anonymized import Anonymized
 from stprivacy.config import ModelConfig, check_keep_ratio
 from stprivacy.models.anonymizer import STPrivacy
-from stprivacy.models.embedding import grid_of
+from stprivacy.models.embedding import grid_of, pixel_mask
 from stprivacy.models.sparsifier import select_tokens, stage_count
 from stprivacy.noise import Noise, derived_seed
-from stprivacy.tubelets import expand_keep, to_tubelets
+from stprivacy.tubelets import to_tubelets
 from stprivacy.views import denormalize
 
 Score = Callable[[Tensor, ModelConfig], Tensor]  # of the tubelets [b n] of a video [b 3 t h w]
@@ -57,8 +57,8 @@ class Selection(nn.Module):
             chosen = select_tokens(log_z, grid[0], stage_count(tokens, ratio, stage), c.select)
             keep = video.new_zeros(rank.shape).scatter_(1, chosen, 1.0)
             stage_keeps.append(rearrange(keep, "b (l n) -> b l n", l=grid[0]))
-        shown = expand_keep(stage_keeps[-1], grid, c.clip.tubelet_frames, c.clip.patch_size)
-        return Anonymized(video * shown, stage_keeps[-1], tuple(stage_keeps))
+        shown = video * pixel_mask(stage_keeps[-1], video, c.clip)
+        return Anonymized(shown, stage_keeps[-1], tuple(stage_keeps))
 
 
 def random_score(video: Tensor, config: ModelConfig) -> Tensor:

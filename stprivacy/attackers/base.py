@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from stprivacy.config import ClipConfig, RecognizerConfig
-from stprivacy.models.embedding import grid_of
-from stprivacy.tubelets import expand_keep
+from stprivacy.models.embedding import pixel_mask
 
 
 @dataclass(frozen=True)
@@ -50,4 +49,4 @@ class Fitted(Protocol):
 
 def kept_pixels(video: Tensor, keep: Tensor, clip: ClipConfig) -> Tensor:
     """Video [b 3 t h w] with abandoned tubelets 0, whatever they were: what a reader without a mask sees."""
-    return video * expand_keep(keep, grid_of(video, clip), clip.tubelet_frames, clip.patch_size)
+    return video * pixel_mask(keep, video, clip)

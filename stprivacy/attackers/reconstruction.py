@@ -1,6 +1,5 @@
 """The reconstruction attacker: a decoder that learns to recover the raw clip, and a recognizer of what it recovers."""
 
-from functools import partial
 from itertools import repeat
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ from stprivacy.attackers.base import AttackerSettings
 from stprivacy.config import ClipConfig, RecognizerConfig
 from stprivacy.models.embedding import PositionEmbedding, TubeletMLP, grid_of, make_embedding
 from stprivacy.models.recognizer import Recognizer
-from stprivacy.models.transformer import Layer, initialise, run_layers
+from stprivacy.models.transformer import initialise, make_layers, run_layers
 from stprivacy.noise import Noise
 from stprivacy.tubelets import from_tubelets, to_tubelets
 
@@ -45,8 +44,7 @@ class Decoder(nn.Module):
         self.embedding = make_embedding(config.stem, clip, config.embed_dim)
         self.position = PositionEmbedding(clip.grid, config.embed_dim)
         self.missing = nn.Parameter(torch.zeros(config.embed_dim))
-        layer = partial(Layer, config.embed_dim, config.num_heads, config.mlp_ratio, config.mask_gradient)
-        self.layers = nn.ModuleList(layer() for _ in range(config.depth))
+        self.layers = make_layers(config, config.depth)
         self.norm = nn.LayerNorm(config.embed_dim, eps=1e-6)
         self.context = nn.Linear(config.embed_dim, self.cells**2 * _CELL_HIDDEN)
         self.cell = nn.Linear(values, _CELL_HIDDEN)

@@ -11,7 +11,7 @@ from stprivacy.anonymized import Anonymized
 from stprivacy.config import ModelConfig, check_keep_ratio
 from stprivacy.models.embedding import PositionEmbedding, grid_of, make_embedding, slots_of
 from stprivacy.models.sparsifier import RetainPredictor, gumbel_keep, select_tokens, stage_count
-from stprivacy.models.transformer import Layer, branch_scales, initialise, run_layers
+from stprivacy.models.transformer import branch_scales, initialise, make_layers, run_layers
 from stprivacy.noise import Noise
 from stprivacy.tubelets import from_tubelets, to_tubelets
 
@@ -60,19 +60,15 @@ class STPrivacy(nn.Module):
         dim = config.embed_dim
         self.embedding = make_embedding(config.stem, config.clip, dim)
         self.position = PositionEmbedding(config.clip.grid, dim)
-        self.stages = nn.ModuleList(self._layers(depth) for depth in config.stage_depths)
+        self.stages = nn.ModuleList(make_layers(config, depth) for depth in config.stage_depths)
         self.predictors = nn.ModuleList(RetainPredictor(dim) for _ in config.stage_depths)
-        self.anonymization = self._layers(config.anonymizer_depth)
+        self.anonymization = make_layers(config, config.anonymizer_depth)
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.rewrites = config.anonymizer_depth > 0
         # Eq 11: a single linear layer, no activation.
         self.head = nn.Linear(dim, config.clip.tubelet_values) if self.rewrites else nn.Identity()
         self.apply(initialise)
         self.register_buffer("output_std", torch.zeros(()))
-
-    def _layers(self, depth: int) -> nn.ModuleList:
-        c = self.config
-        return nn.ModuleList(Layer(c.embed_dim, c.num_heads, c.mlp_ratio, c.mask_gradient) for _ in range(depth))
 
     def forward(
         self, video: Tensor, keep_ratio: float | None = None, noise: Noise = Noise(), person: Tensor | None = None

@@ -8,6 +8,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from stprivacy.config import ClipConfig, Stem
+from stprivacy.tubelets import expand_keep
 
 
 class ConvEmbedding(nn.Module):
@@ -91,6 +92,14 @@ def grid_of(video: Tensor, clip: ClipConfig) -> tuple[int, int, int]:
             f"{clip.tubelet_frames} frames, {clip.patch_size}x{clip.patch_size} pixels"
         )
     return frames // clip.tubelet_frames, height // clip.patch_size, width // clip.patch_size
+
+
+def pixel_mask(keep: Tensor, video: Tensor, clip: ClipConfig) -> Tensor:
+    """The mask [b 1 t h w] of those pixels of video [b 3 t h w] that keep [b l n] keeps.
+
+    Raises: ValueError: a video that the tubelet does not divide, or a mask of another grid.
+    """
+    return expand_keep(keep, grid_of(video, clip), clip.tubelet_frames, clip.patch_size)
 
 
 def slots_of(grid: tuple[int, int, int], batch_size: int, device: torch.device) -> Tensor:

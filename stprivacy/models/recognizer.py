@@ -1,15 +1,12 @@
 """Video ViT recognizers of actions and private attributes."""
 
-from functools import partial
-
 from einops import rearrange
 from torch import Tensor, nn
 
 from stprivacy.config import ClipConfig, RecognizerConfig
-from stprivacy.models.embedding import PositionEmbedding, grid_of, make_embedding
-from stprivacy.models.transformer import Layer, branch_scales, initialise, run_layers
+from stprivacy.models.embedding import PositionEmbedding, grid_of, make_embedding, pixel_mask
+from stprivacy.models.transformer import branch_scales, initialise, make_layers, run_layers
 from stprivacy.noise import Noise
-from stprivacy.tubelets import expand_keep
 
 
 class Recognizer(nn.Module):
@@ -30,8 +27,7 @@ class Recognizer(nn.Module):
         self.num_outputs = num_outputs
         self.embedding = embedding or make_embedding(config.stem, clip, config.embed_dim)
         self.position = PositionEmbedding(clip.grid, config.embed_dim)
-        layer = partial(Layer, config.embed_dim, config.num_heads, config.mlp_ratio, config.mask_gradient)
-        self.layers = nn.ModuleList(layer() for _ in range(config.depth))
+        self.layers = make_layers(config, config.depth)
         self.norm = nn.LayerNorm(config.embed_dim, eps=1e-6)
         self.head = nn.Linear(config.embed_dim, num_outputs)
         self.apply(initialise)
@@ -41,11 +37,10 @@ class Recognizer(nn.Module):
         """Video [b 3 t h w] normalised, keep [b l n] in {0, 1} or None for all -> logits [b outputs]."""
         mask = None if keep is None else rearrange(keep, "b l n -> b (l n)")
         if keep is not None and not self.config.mask_aware:
-            pixels = expand_keep(keep, grid_of(video, self.clip), self.clip.tubelet_frames, self.clip.patch_size)
-            video, mask = video * pixels, None
+            video, mask = video * pixel_mask(keep, video, self.clip), None
         x = self.embedding(video) + self.position(grid_of(video, self.clip))  # b n d
         if mask is not None and not mask.requires_grad and _equal_counts(mask):
-            x, mask = _drop(x, mask), None
+            x, mask = rearrange(x[mask > 0.5], "(b k) d -> b k d", b=x.shape[0]), None
         rate = self.config.drop_path if self.training else 0.0
         x = run_layers(self.layers, x, mask, branch_scales(noise, x, self.config.depth, rate))
         pooled = x.mean(1) if mask is None else masked_mean(x, mask)
@@ -62,8 +57,3 @@ def masked_mean(x: Tensor, keep: Tensor) -> Tensor:
 def _equal_counts(keep: Tensor) -> bool:
     counts = keep.sum(1)
     return bool((counts == counts[0]).all() and counts[0] > 0)
-
-
-def _drop(x: Tensor, keep: Tensor) -> Tensor:
-    """The kept ones of x [b n d], equally many in each row: [b k d]."""
-    return rearrange(x[keep > 0.5], "(b k) d -> b k d", b=x.shape[0])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
-from stprivacy.config import MaskGradient
+from stprivacy.config import MaskGradient, ModelConfig, RecognizerConfig
 from stprivacy.models.attention import masked_attention
 from stprivacy.noise import Noise
 
@@ -58,6 +58,12 @@ class Layer(nn.Module):
         x = x + (attended if branch_scale is None else attended * branch_scale[:, 0, None, None])
         mixed: Tensor = self.mlp(self.norm2(x))
         return x + (mixed if branch_scale is None else mixed * branch_scale[:, 1, None, None])
+
+
+def make_layers(config: ModelConfig | RecognizerConfig, depth: int) -> nn.ModuleList:
+    """`depth` layers of a network's width."""
+    size = config.embed_dim, config.num_heads, config.mlp_ratio, config.mask_gradient
+    return nn.ModuleList(Layer(*size) for _ in range(depth))
 
 
 def branch_scales(noise: Noise, x: Tensor, depth: int, rate: float) -> Iterator[Tensor | None]:

@@ -7,14 +7,13 @@ from stprivacy.anonymized import Anonymized
 from stprivacy.config import LossConfig, PhaseConfig
 from stprivacy.losses import action_loss, initialization_loss, reconstruction_loss, sparsification_loss
 from stprivacy.models.anonymizer import STPrivacy
-from stprivacy.models.embedding import grid_of
+from stprivacy.models.embedding import pixel_mask
 from stprivacy.models.recognizer import masked_mean
 from stprivacy.noise import ClipNoise, Noise
 from stprivacy.phases.context import Batch, PhaseContext
 from stprivacy.phases.learner import Learner
 from stprivacy.phases.loop import PhaseLoop, Training
 from stprivacy.phases.statistics import mask_statistics, watch_masks
-from stprivacy.tubelets import expand_keep
 
 
 class SelfRecognizer(nn.Module):
@@ -56,12 +55,7 @@ class InitializationPhase:
         loss = initialization_loss(sparsification, action, self.losses)  # Eq 12
         terms = {"loss_sparsification": sparsification, "loss_action": action}
         if self.losses.lambda_reconstruction:
-            keep = expand_keep(
-                anonymized.keep.detach(),
-                grid_of(share.video, self.clip),
-                self.clip.tubelet_frames,
-                self.clip.patch_size,
-            )
+            keep = pixel_mask(anonymized.keep.detach(), share.video, self.clip)
             terms["loss_reconstruction"] = reconstruction_loss(anonymized.video, share.video, keep)
             loss = loss + self.losses.lambda_reconstruction * terms["loss_reconstruction"]
         backward(loss * share.weight)
