@@ -6,13 +6,19 @@ from typing import Literal, get_args
 from torch import nn
 
 from stprivacy.anonymized import Anonymized, Anonymizer
-from stprivacy.anonymizers.collective import CollectiveStyle
 from stprivacy.anonymizers.controls import Selection, motion_score, random_score, untrained
 from stprivacy.anonymizers.frames import FrameAnonymizer
 from stprivacy.anonymizers.identity import Identity
-from stprivacy.anonymizers.obscure import Obscure, black, blur
-from stprivacy.anonymizers.options import Region, ResizeMode, RivalOptions
-from stprivacy.anonymizers.resolution import Downsample
+from stprivacy.anonymizers.obscure import (
+    CollectiveStyle,
+    Downsample,
+    Obscure,
+    Region,
+    ResizeMode,
+    RivalOptions,
+    black,
+    blur,
+)
 from stprivacy.anonymizers.spact import UNet
 from stprivacy.anonymizers.vita import ITNet
 from stprivacy.config import ModelConfig

@@ -16,7 +16,7 @@ def whole(video: Tensor, clip: ClipConfig) -> Anonymized:
 
 
 class Identity(nn.Module):
-    """Gives back the video, every tubelet kept."""
+    """Gives back the video, every tubelet kept. Rows that show something else in its place replace `shown`."""
 
     def __init__(self, clip: ClipConfig) -> None:
         super().__init__()
@@ -25,5 +25,9 @@ class Identity(nn.Module):
     def forward(
         self, video: Tensor, keep_ratio: float | None = None, noise: Noise = Noise(), person: Tensor | None = None
     ) -> Anonymized:
-        """Video [b c t h w] -> the same video; there is nothing for the other arguments to change."""
-        return whole(video, self.clip)
+        """Video [b c t h w] -> the same size, every tubelet kept; of the other arguments only person may count."""
+        return whole(self.shown(video, person), self.clip)
+
+    def shown(self, video: Tensor, person: Tensor | None) -> Tensor:
+        """What is shown of video [b c t h w]; person [b 1 t h w] is 1 where persons are. Here: the video itself."""
+        return video
