@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from torch import nn
 
 from stprivacy.attackers.base import AttackerSettings, Fitted, Statistics
-from stprivacy.attackers.convolutional import cnn3d, frame_max, frame_mean
-from stprivacy.attackers.mask import mask
-from stprivacy.attackers.pooled import pooled
-from stprivacy.attackers.reconstruction import Reconstructed, Reconstruction, reconstruction
+from stprivacy.attackers.convolutional import Cnn3d, frame_max, frame_mean
+from stprivacy.attackers.pooled import MaskReader, pooled
+from stprivacy.attackers.reconstruction import Reconstructed, Reconstruction
 from stprivacy.attackers.transformer import WhitenedFrames, large, mask_blind, standard, whitened
 
 ATTACKERS: Mapping[str, Callable[[AttackerSettings], nn.Module]] = {
@@ -20,12 +19,12 @@ ATTACKERS: Mapping[str, Callable[[AttackerSettings], nn.Module]] = {
     "mask-blind": mask_blind,
     "whitened": whitened,
     "large": large,
-    "cnn3d": cnn3d,
+    "cnn3d": Cnn3d,
     "frame-mean": frame_mean,
     "frame-max": frame_max,
     "pooled": pooled,
-    "mask": mask,
-    "reconstruction": reconstruction,
+    "mask": MaskReader,
+    "reconstruction": Reconstruction,
 }
 DEFAULT_ATTACKERS = ("standard", "whitened")
 ALL = "all"

@@ -1,6 +1,5 @@
 """What attackers are made from, and how one that looks at training clips before it trains does so."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -9,6 +8,7 @@ from torch import Tensor
 
 from stprivacy.config import ClipConfig, RecognizerConfig
 from stprivacy.models.embedding import pixel_mask
+from stprivacy.models.whitening import Statistics
 
 
 @dataclass(frozen=True)
@@ -22,18 +22,6 @@ class AttackerSettings:
     clip: ClipConfig
     outputs: int
     whitened_components: int = 128
-
-
-class Statistics(Protocol):
-    """Sums over transformed training clips, by name, in double precision: addable over clips and workers."""
-
-    sums: dict[str, Tensor]
-
-    def add(self, video: Tensor, keep: Tensor) -> None:
-        """Take in video [b 3 t h w], keep [b l n]."""
-
-    def reduce(self, add_up: Callable[[Tensor], Tensor]) -> None:
-        """Replace the sums by those over workers."""
 
 
 @runtime_checkable

@@ -31,16 +31,17 @@ def resnet_size(config: RecognizerConfig, unit: int) -> tuple[int, int]:
 class Cnn3d(nn.Module):
     """torchvision's R3D of any width and depth, over the kept pixels of a clip."""
 
-    def __init__(self, clip: ClipConfig, num_outputs: int, width: int, blocks: int) -> None:
+    def __init__(self, settings: AttackerSettings) -> None:
         super().__init__()
-        self.clip = clip
+        self.clip = settings.clip
+        width, blocks = resnet_size(settings.recognizer, _UNIT_3D)
         self.stem = nn.Sequential(
             nn.Conv3d(3, width, (3, 7, 7), stride=(1, 2, 2), padding=(1, 3, 3), bias=False),
             nn.BatchNorm3d(width),
             nn.ReLU(inplace=True),
         )
         self.stages = _stages(_block3d, width, blocks)
-        self.head = nn.Linear(width * 2 ** (_STAGES - 1), num_outputs)
+        self.head = nn.Linear(width * 2 ** (_STAGES - 1), settings.outputs)
         self.apply(_initialise)
 
     def forward(self, video: Tensor, keep: Tensor, noise: Noise = Noise()) -> Tensor:
@@ -93,11 +94,6 @@ class FrameCnn(nn.Module):
         features = reduce(self.stages(self.stem(frames)), "b d h w -> b d", "mean")
         logits: Tensor = rearrange(self.head(features), "(b t) p -> b t p", b=len(video))
         return logits
-
-
-def cnn3d(settings: AttackerSettings) -> Cnn3d:
-    """A 3D ResNet on the kept pixels."""
-    return Cnn3d(settings.clip, settings.outputs, *resnet_size(settings.recognizer, _UNIT_3D))
 
 
 def frame_mean(settings: AttackerSettings) -> FrameCnn:

@@ -1,15 +1,17 @@
-"""A linear probe on pooled token statistics: what can be read without a network."""
-
-from collections.abc import Callable
+"""The smallest attackers: a linear probe on pooled token statistics, and an MLP on which tubelets were abandoned."""
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from stprivacy.attackers.base import AttackerSettings, Statistics
+from stprivacy.attackers.base import AttackerSettings
 from stprivacy.config import ClipConfig
+from stprivacy.models.embedding import grid_of
+from stprivacy.models.whitening import Statistics
 from stprivacy.noise import Noise
 from stprivacy.tubelets import to_tubelets
+
+_HIDDEN_FACTOR = 4  # of the MLP, to the width of the protocol's recognizer
 
 
 class Pooled(nn.Module):
@@ -60,13 +62,13 @@ class Pooled(nn.Module):
         self.scale.copy_(torch.where(std > 1e-6, 1 / std.clamp_min(1e-6), 0.0))
 
 
-class FeatureSums:
-    """Count, sum and sum of squares of pooled features, in double precision."""
+class FeatureSums(Statistics):
+    """Count, sum and sum of squares of pooled features."""
 
     def __init__(self, probe: Pooled, device: torch.device) -> None:
+        features = probe.mean.shape
+        super().__init__(device, count=(1,), total=features, squares=features)
         self._probe = probe
-        sizes = {"count": 1, "total": len(probe.mean), "squares": len(probe.mean)}
-        self.sums = {name: torch.zeros(size, dtype=torch.float64, device=device) for name, size in sizes.items()}
 
     def add(self, video: Tensor, keep: Tensor) -> None:
         """Take in video [b 3 t h w], keep [b l n]."""
@@ -74,10 +76,6 @@ class FeatureSums:
         self.sums["count"] += len(features)
         self.sums["total"] += features.sum(0)
         self.sums["squares"] += features.square().sum(0)
-
-    def reduce(self, add_up: Callable[[Tensor], Tensor]) -> None:
-        """Replace the sums by those over workers."""
-        self.sums = {name: add_up(part) for name, part in self.sums.items()}
 
     def moments(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation [2v]."""
@@ -88,3 +86,23 @@ class FeatureSums:
 def pooled(settings: AttackerSettings) -> Pooled:
     """A linear probe on mean and standard deviation of the kept tubelets."""
     return Pooled(settings.clip, settings.outputs)
+
+
+class MaskReader(nn.Module):
+    """A two-layer MLP on the keep mask alone. It looks at no pixel."""
+
+    def __init__(self, settings: AttackerSettings) -> None:
+        super().__init__()
+        self.clip = settings.clip
+        slots, rows, columns = self.clip.grid
+        self.hidden = nn.Linear(slots * rows * columns, _HIDDEN_FACTOR * settings.recognizer.embed_dim)
+        self.head = nn.Linear(self.hidden.out_features, settings.outputs)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, video: Tensor, keep: Tensor, noise: Noise = Noise()) -> Tensor:
+        """Keep [b l n] -> logits [b outputs]. Raises: ValueError: a video of another grid than the clip's."""
+        if grid_of(video, self.clip) != self.clip.grid:
+            raise ValueError(f"the mask attacker reads grids of {self.clip.grid}, got {grid_of(video, self.clip)}")
+        logits: Tensor = self.head(nn.functional.gelu(self.hidden(2 * keep.flatten(1) - 1)))
+        return logits

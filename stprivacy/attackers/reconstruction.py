@@ -72,11 +72,11 @@ class Decoder(nn.Module):
 class Reconstruction(nn.Module):
     """The decoder and, on its output, a privacy recognizer, which does not train it: it learns from the raw clip."""
 
-    def __init__(self, config: RecognizerConfig, clip: ClipConfig, num_outputs: int) -> None:
+    def __init__(self, settings: AttackerSettings) -> None:
         super().__init__()
-        self.clip = clip
-        self.decoder = Decoder(config, clip)
-        self.recognizer = Recognizer(config, clip, num_outputs)
+        self.clip = settings.clip
+        self.decoder = Decoder(settings.recognizer, settings.clip)
+        self.recognizer = Recognizer(settings.recognizer, settings.clip, settings.outputs)
 
     def forward(self, video: Tensor, keep: Tensor, noise: Noise = Noise()) -> Reconstructed:
         """Video [b 3 t h w], keep [b l n] -> the recovered video and its logits. Nothing is missing in what is read."""
@@ -108,8 +108,3 @@ def recovery_quality(recovered: Tensor, raw: Tensor) -> Tensor:
     assert isinstance(similarity, Tensor)  # and not, as on request, with an image of it
     of_clips = reduce(similarity, "(b t) -> b", "mean", b=len(raw))
     return torch.stack([torch.stack(signal).clamp_max(_HIGHEST_PSNR), of_clips], 1)
-
-
-def reconstruction(settings: AttackerSettings) -> Reconstruction:
-    """A decoder to the raw clip, and a recognizer on what it recovers."""
-    return Reconstruction(settings.recognizer, settings.clip, settings.outputs)

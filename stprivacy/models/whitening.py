@@ -1,5 +1,6 @@
 """PCA-whitened tubelets: the input of the attacker that undoes a low-rank output layer."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -41,29 +42,36 @@ class WhitenedEmbedding(nn.Module):
         scale = torch.where(values > values[0] * 1e-9, values.clamp_min(1e-30).rsqrt(), 0.0)
         directions = vectors * scale
         if self.directions.any():
-            directions = directions @ _turn(directions, self.directions.to(covariance), covariance)
+            # The rotation after which the new whitened values are most like the old ones.
+            left, _, right = torch.linalg.svd(directions.T @ covariance @ self.directions.to(covariance))
+            directions = directions @ (left @ right)
         self.mean.copy_(mean)
         self.directions.copy_(directions)
 
 
-def _turn(new: Tensor, old: Tensor, covariance: Tensor) -> Tensor:
-    """The rotation [k k] after which the whitened values of `new` [v k] are most like those of `old` [v k]."""
-    left, _, right = torch.linalg.svd(new.T @ covariance @ old)
-    turn: Tensor = left @ right
-    return turn
+class Statistics(ABC):
+    """Sums over transformed training clips, by name, in double precision: addable over clips and workers."""
+
+    def __init__(self, device: torch.device, **sizes: tuple[int, ...]) -> None:
+        """Zeros of these sizes."""
+        self.sums = {name: torch.zeros(size, dtype=torch.float64, device=device) for name, size in sizes.items()}
+
+    @abstractmethod
+    def add(self, video: Tensor, keep: Tensor) -> None:
+        """Take in video [b 3 t h w], keep [b l n]."""
+
+    def reduce(self, add_up: Callable[[Tensor], Tensor]) -> None:
+        """Replace the sums by those over workers."""
+        self.sums = {name: add_up(part) for name, part in self.sums.items()}
 
 
-class Moments:
-    """Count, sum and sum of products of kept tubelets, in double precision, addable over workers."""
+class Moments(Statistics):
+    """Count, sum and sum of products of kept tubelets."""
 
     def __init__(self, clip: ClipConfig, device: torch.device) -> None:
+        values = clip.tubelet_values
+        super().__init__(device, count=(1,), total=(values,), products=(values, values))
         self.clip = clip
-        sizes: dict[str, tuple[int, ...]] = {
-            "count": (1,),
-            "total": (clip.tubelet_values,),
-            "products": (clip.tubelet_values, clip.tubelet_values),
-        }
-        self.sums = {name: torch.zeros(size, dtype=torch.float64, device=device) for name, size in sizes.items()}
 
     def add(self, video: Tensor, keep: Tensor) -> None:
         """Take in the kept tubelets of video [b 3 t h w], keep [b l n]."""
@@ -72,10 +80,6 @@ class Moments:
         self.sums["count"] += kept.shape[0]
         self.sums["total"] += kept.sum(0)
         self.sums["products"] += kept.T @ kept
-
-    def reduce(self, add_up: Callable[[Tensor], Tensor]) -> None:
-        """Replace the moments by their sums over workers."""
-        self.sums = {name: add_up(part) for name, part in self.sums.items()}
 
     def covariance(self) -> tuple[Tensor, Tensor]:
         """Covariance [v v] and mean [v]. Raises: ValueError: fewer than two tubelets were taken in."""
