@@ -13,9 +13,8 @@ from stprivacy.losses import action_loss, adversarial_loss, sparsification_loss
 from stprivacy.noise import ClipNoise
 from stprivacy.phases.context import Batch, PhaseContext
 from stprivacy.phases.learner import Learner
-from stprivacy.phases.loop import PhaseLoop, Training
+from stprivacy.phases.loop import PhaseLoop, Training, mask_statistics, watch_masks
 from stprivacy.phases.objectives.protocol import PrivacyObjective
-from stprivacy.phases.statistics import mask_statistics, watch_masks
 
 
 class AdversarialPhase:

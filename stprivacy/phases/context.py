@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import torch
@@ -32,14 +32,9 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
-        return Batch(
-            self.video.to(device, non_blocking=True),
-            self.action.to(device, non_blocking=True),
-            self.privacy.to(device, non_blocking=True),
-            self.clip_index,
-            self.weight,
-            None if self.person is None else self.person.to(device, non_blocking=True),
-        )
+        video, action, privacy = (x.to(device, non_blocking=True) for x in (self.video, self.action, self.privacy))
+        person = None if self.person is None else self.person.to(device, non_blocking=True)
+        return replace(self, video=video, action=action, privacy=privacy, person=person)
 
     def split(self, parts: int) -> "list[Batch]":
         """Up to `parts` consecutive pieces whose weights add up to this batch's."""

@@ -41,7 +41,9 @@ class EvaluationPhase:
         self.name = name
         self._anonymizer, self._keep_ratio = anonymizer, keep_ratio
         self._recognizers, self._training = recognizers, training
-        self.clip = _clip_of(recognizers)
+        (clip,) = {module.clip for module in recognizers.values()}
+        assert isinstance(clip, ClipConfig)
+        self.clip: ClipConfig = clip  # of what all of them read
         self.learners = [
             Learner(name, module, training.settings, training.context) for name, module in recognizers.items()
         ]
@@ -88,13 +90,6 @@ class EvaluationPhase:
         for module, statistics in zip(fitted, sums, strict=True):
             statistics.reduce(context.sum)
             module.fit(statistics)
-
-
-def _clip_of(recognizers: Mapping[str, nn.Module]) -> ClipConfig:
-    """The geometry of the clips that all of them read."""
-    (clip,) = {module.clip for module in recognizers.values()}
-    assert isinstance(clip, ClipConfig)
-    return clip
 
 
 def _losses(name: str, read: Tensor | Reconstructed, share: Batch) -> dict[str, Tensor]:

@@ -12,8 +12,7 @@ from stprivacy.models.recognizer import masked_mean
 from stprivacy.noise import ClipNoise, Noise
 from stprivacy.phases.context import Batch, PhaseContext
 from stprivacy.phases.learner import Learner
-from stprivacy.phases.loop import PhaseLoop, Training
-from stprivacy.phases.statistics import mask_statistics, watch_masks
+from stprivacy.phases.loop import PhaseLoop, Training, mask_statistics, watch_masks
 
 
 class SelfRecognizer(nn.Module):

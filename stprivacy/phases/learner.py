@@ -1,7 +1,7 @@
 """A module in training: its data-parallel wrapper, its optimizer, and the guard before every step."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -55,12 +55,10 @@ class Learner:
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self._device, torch.bfloat16, enabled=self._settings.amp)
 
-    @contextmanager
-    def accumulating(self, more_to_come: bool) -> Iterator[None]:
-        """Leave the reduction over workers to the last backward pass of a step."""
+    def accumulating(self, more_to_come: bool) -> AbstractContextManager[Any]:
+        """Inside it, the reduction over workers is left to the last backward pass of a step."""
         parallel = self._parallel
-        with parallel.no_sync() if more_to_come and isinstance(parallel, DistributedDataParallel) else nullcontext():
-            yield
+        return parallel.no_sync() if more_to_come and isinstance(parallel, DistributedDataParallel) else nullcontext()
 
     def begin(self, step: int) -> None:
         """Prepare for `step`; the loop calls it on every worker before the first share of the batch."""

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from stprivacy.anonymized import Anonymized
 from stprivacy.checkpoint import ABOUT, Checkpoint, CheckpointError, CheckpointStore, check_about, load_weights
 from stprivacy.checkpoint_files import STATE
 from stprivacy.config import ClipConfig, PhaseConfig
@@ -82,7 +83,8 @@ class PhaseLoop:
                 if step % self.steps_per_epoch == 0 or step == self.total_steps:
                     self._report(step)
                 if step % self.settings.checkpoint_every_steps == 0 or step == self.total_steps:
-                    self.store.save(step, self._weights(), self._state())
+                    weights = collect_weights({learner.name: learner.module for learner in self.phase.learners})
+                    self.store.save(step, weights, self._state())
                 if step == self.total_steps:
                     break
         return self._last_report
@@ -96,7 +98,10 @@ class PhaseLoop:
         weighted: dict[str, Tensor] = {}
         for index, share in enumerate(shares):
             noise = ClipNoise(self.seed, epoch, share.clip_index.tolist())
-            terms = self._backward(share, noise, more_to_come=index + 1 < len(shares))
+            with ExitStack() as stack:
+                for learner in phase.learners:
+                    stack.enter_context(learner.accumulating(more_to_come=index + 1 < len(shares)))
+                terms = phase.backward(share, noise)
             for name, value in terms.items():
                 weighted[name] = weighted.get(name, torch.zeros_like(value)) + value * share.weight
         means = self.context.sum(torch.stack(list(weighted.values()))) / self.context.world_size
@@ -112,12 +117,6 @@ class PhaseLoop:
             self._sums[name] = self._sums.get(name, 0.0) + value.item()
             self._counts[name] = self._counts.get(name, 0) + 1
         self.context.progress(phase.name, step + 1, self.total_steps, self.settings.batch_size)
-
-    def _backward(self, share: Batch, noise: ClipNoise, more_to_come: bool) -> dict[str, Tensor]:
-        with ExitStack() as stack:
-            for learner in self.phase.learners:
-                stack.enter_context(learner.accumulating(more_to_come))
-            return self.phase.backward(share, noise)
 
     def _report(self, step: int) -> None:
         self._last_report = {name: total / self._counts[name] for name, total in self._sums.items()}
@@ -148,9 +147,6 @@ class PhaseLoop:
         self._sums, self._counts = dict(checkpoint.state["sums"]), dict(checkpoint.state["counts"])
         self._last_report = dict(checkpoint.state["last_report"])
 
-    def _weights(self) -> dict[str, Tensor]:
-        return collect_weights({learner.name: learner.module for learner in self.phase.learners})
-
     def _about(self) -> dict[str, Any]:
         names = {"actions": list(self.data.action_names), "attributes": list(self.data.attribute_names)}
         return names | {"clip": to_dict(self.phase.clip)}
@@ -168,3 +164,21 @@ class PhaseLoop:
 def collect_weights(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
     """State of several modules in one flat dict, each key led by its module's name."""
     return {f"{name}.{key}": value for name, module in modules.items() for key, value in module.state_dict().items()}
+
+
+def watch_masks(anonymized: Anonymized) -> None:
+    """Ask autograd to keep the gradients that reach the stage masks; call before the backward pass."""
+    for keep in anonymized.stage_keeps:
+        if keep.requires_grad:
+            keep.retain_grad()
+
+
+def mask_statistics(anonymized: Anonymized) -> dict[str, Tensor]:
+    """Kept fraction of all tokens after each stage, and the norm of the loss's gradient in the masks."""
+    statistics = {
+        f"kept_stage_{stage}": keep.detach().mean() for stage, keep in enumerate(anonymized.stage_keeps, start=1)
+    }
+    gradients = [keep.grad for keep in anonymized.stage_keeps if keep.grad is not None]
+    if gradients:
+        statistics["mask_gradient_norm"] = torch.stack([grad.float().norm() for grad in gradients]).norm()
+    return statistics

@@ -68,7 +68,10 @@ class Predictions:
             strongest = max(attacks, key=lambda name: attacks[name]["privacy_cmap"])
             flat |= attacks[strongest] | {"attacker": strongest}
         for name, scores in attacks.items():
-            flat |= {_of_attacker(key, name): value for key, value in scores.items() if not _of_labels(key)}
+            for key, value in scores.items():
+                # Scores of the labels alone are the same for every attacker.
+                if not key.startswith("floor_") and not key.endswith("_classes"):
+                    flat[_of_attacker(key, name)] = value
         for name, quality in self.recovered.items():
             columns = {f"{name}_psnr": quality[:, 0], f"{name}_ssim": quality[:, 1]}
             flat |= means_with_intervals(columns, RECOVERY_RESAMPLES, seed)
@@ -88,11 +91,6 @@ def _describe(choice: Sequence[str], attribute_names: Sequence[str], scoring: "S
     if scoring.groups:
         return ", ".join(f"{name} ({count} attributes)" for name, count in Counter(choice).most_common())
     return ", ".join(f"{attribute}={name}" for attribute, name in zip(attribute_names, choice, strict=True))
-
-
-def _of_labels(key: str) -> bool:
-    """A score of the labels alone, the same for every attacker."""
-    return key.startswith("floor_") or key.endswith("_classes")
 
 
 def _of_attacker(key: str, name: str) -> str:
@@ -124,7 +122,7 @@ class Readers:
             # Normalisation layers have followed each worker's own share since the last step.
             learner.share_buffers()
             learner.module.eval()
-        recovering = self._recovering if part == "test" else []
+        recovering = [x.name for x in self.attackers if part == "test" and isinstance(x.module, Reconstruction)]
         # A worker without a test video still takes part in the gathering, with no rows.
         columns = [self._no_rows(data, recovering)]
         batches = math.ceil(data.test_size(part) / (context.world_size * batch_videos))
@@ -140,17 +138,11 @@ class Readers:
         recovered = {name: column[order] for name, column in zip(recovering, read[len(attacks) :], strict=True)}
         return Predictions(action[order], action_probabilities[order], video[rows], privacy[rows], attacks, recovered)
 
-    @property
-    def _recovering(self) -> list[str]:
-        """The attackers that recover the video."""
-        return [learner.name for learner in self.attackers if isinstance(learner.module, Reconstruction)]
-
     def _no_rows(self, data: ClipSource, recovering: Sequence[str]) -> list[Tensor]:
         index, actions = torch.zeros(0, dtype=torch.int64), torch.zeros(0, len(data.action_names))
         attributes = torch.zeros(0, len(data.attribute_names))
-        return [index, actions if data.multi_label else index, actions, index, attributes, *(
-            attributes for _ in self.attackers
-        ), *(torch.zeros(0, 2) for _ in recovering)]  # fmt: skip
+        read = [attributes] * len(self.attackers) + [torch.zeros(0, 2)] * len(recovering)
+        return [index, actions if data.multi_label else index, actions, index, attributes, *read]
 
     def _predict_batch(self, test: TestBatch, batch: Batch, recovering: Sequence[str]) -> list[Tensor]:
         anonymized = self.transform(batch)
