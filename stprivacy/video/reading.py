@@ -1,7 +1,9 @@
 """Reading the frames of an open video in order, with their times, and judging at the end whether they were all."""
 
 import math
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 
 import av
@@ -12,7 +14,17 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from stprivacy.video.clock import BROADCAST_FORMATS, RAW_FORMATS, Clock
-from stprivacy.video.decoding import VideoError, VideoLimits, flush_of, packets_of
+from stprivacy.video.decoding import (
+    VideoError,
+    VideoLimits,
+    check_size,
+    decoding_errors_told,
+    flush_of,
+    local_file,
+    open_container,
+    packets_of,
+    video_stream,
+)
 from stprivacy.video.unread import Unread, latest_seconds
 
 COMPLETE_FRACTION = 0.9  # of what the file promises: with less it is truncated
@@ -20,8 +32,17 @@ LENGTH_SLACK_FRAMES = 2  # a header's seconds may count the delay of reordered f
 MAX_FRAME_RATE = 240  # turns max_seconds into a bound on frames that no forged time stamp can lift
 RATE_TOLERANCE = 0.1  # by which a header's frame rate may miss that of the frames
 _COUNTING_FORMATS = ("mov", "avi", "gif")  # whose headers count the frames; in others libav's number is a guess
-
 _UNMEASURED_FORMATS = (*BROADCAST_FORMATS, *RAW_FORMATS)  # libav guesses their length from stamps or the size
+
+
+@contextmanager
+def open_reading(path: str | os.PathLike[str], limits: VideoLimits) -> "Iterator[Reading]":
+    """A local file open for reading: the stream that players choose. Raises: VideoError: it cannot be used."""
+    location = local_file(path)
+    with decoding_errors_told(), open_container(location, limits) as container:
+        stream = video_stream(container, limits)
+        check_size(location, stream, limits)
+        yield Reading(container, stream, limits)
 
 
 class Reading:

@@ -7,17 +7,9 @@ import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from stprivacy.video.decoding import (
-    VideoError,
-    VideoLimits,
-    check_size,
-    decoding_errors_told,
-    local_file,
-    open_container,
-    video_stream,
-)
+from stprivacy.video.decoding import VideoError, VideoLimits
 from stprivacy.video.frames import UprightFrames, upright_size
-from stprivacy.video.reading import Reading
+from stprivacy.video.reading import Reading, open_reading
 
 MAX_FRAMES_BYTES = 2**31 - 1  # of one value in Parquet
 
@@ -50,11 +42,7 @@ def read_video(
     choose is read. Raises: VideoError: missing, empty, unreadable, not-allowed-format, no-video-stream,
     too-many-streams, too-large, too-long or truncated.
     """
-    location = local_file(path)
-    with decoding_errors_told(), open_container(location, limits) as container:
-        stream = video_stream(container, limits)
-        check_size(location, stream, limits)
-        reading = Reading(container, stream, limits)
+    with open_reading(path, limits) as reading:
         frames = _sampled(reading, stride, short_side_px, tubelet_frames)
         return VideoFrames(frames, reading.fps, reading.frames, reading.notes)
 

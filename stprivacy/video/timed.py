@@ -6,23 +6,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
-from types import TracebackType
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stprivacy.video.decoding import (
-    VideoError,
-    VideoLimits,
-    check_size,
-    decoding_errors_told,
-    local_file,
-    open_container,
-    video_stream,
-)
+from stprivacy.video.decoding import VideoError, VideoLimits, decoding_errors_told
 from stprivacy.video.frames import UprightFrames, upright_aspect, upright_size
-from stprivacy.video.reading import Reading
+from stprivacy.video.reading import open_reading
 
 
 @dataclass(frozen=True)
@@ -60,12 +51,8 @@ class TimedVideo:
         Raises: VideoError: missing, empty, unreadable, not-allowed-format, no-video-stream, too-many-streams,
         too-large, too-long or truncated.
         """
-        location = local_file(path)
-        with decoding_errors_told(), ExitStack() as stack:
-            container = stack.enter_context(open_container(location, limits))
-            stream = video_stream(container, limits)
-            check_size(location, stream, limits)
-            self._reading = Reading(container, stream, limits)
+        with ExitStack() as stack:
+            self._reading = stack.enter_context(open_reading(path, limits))
             self._decoded = iter(self._reading)
             first = next(self._decoded, None)
             if first is None:
@@ -73,16 +60,14 @@ class TimedVideo:
                 raise VideoError("unreadable", "no frame can be decoded")
             self.start_seconds = self._reading.started_at
             self.width, self.height = upright_size(first)
-            self.aspect = upright_aspect(first, stream.sample_aspect_ratio)
+            self.aspect = upright_aspect(first, self._reading.stream.sample_aspect_ratio)
             self._open = stack.pop_all()
         self._first, self._stride, self._upright = first, stride, UprightFrames(height_px, width_px)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._open.close()
 
     @property
