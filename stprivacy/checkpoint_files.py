@@ -40,8 +40,13 @@ def newest_first(folder: Path) -> list[Path]:
 
 def contents(number: int, model: Mapping[str, Tensor], state: Mapping[str, Any]) -> dict[str, bytes]:
     """The files of a checkpoint by name, the manifest last."""
-    files = {MODEL: _model_bytes(model), STATE: _state_bytes(state)}
-    return files | {MANIFEST: _manifest(number, files)}
+    files = {MODEL: _model_bytes(model)}
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    files[STATE] = buffer.getvalue()
+    listed = {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()}
+    manifest = {"format_version": FORMAT_VERSION, "number": number, "files": listed}
+    return files | {MANIFEST: json.dumps(manifest, indent=1).encode()}
 
 
 def write(target: Path, files: Mapping[str, bytes], keep: int) -> None:
@@ -107,7 +112,10 @@ def _write_local(target: Path, files: Mapping[str, bytes], keep: int) -> None:
     _remove_leftovers(folder)
     aside = folder / f"{_ASIDE}new-{target.name}"
     aside.mkdir()
-    _write_files(aside, files)
+    for name, data in files.items():
+        (aside / name).write_bytes(data)
+        sync(aside / name)
+    sync(aside)
     if target.exists():
         target.rename(folder / f"{_REPLACED}{target.name}")
     aside.rename(target)
@@ -122,13 +130,6 @@ def _remove_leftovers(folder: Path) -> None:
         shutil.rmtree(path)
 
 
-def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    for name, data in files.items():
-        (folder / name).write_bytes(data)
-        sync(folder / name)
-    sync(folder)
-
-
 def _write_remote(target: Path, files: Mapping[str, bytes], keep: int) -> None:
     replaced = target.with_name(f"{_REPLACED}{target.name}")
     if (target / MANIFEST).exists():
@@ -140,11 +141,8 @@ def _write_remote(target: Path, files: Mapping[str, bytes], keep: int) -> None:
     (target / MANIFEST).unlink(missing_ok=True)
     for name, data in files.items():
         write_whole(target / name, data)
-    _remove_older(target.parent, number_of(target), keep)
-
-
-def _remove_older(folder: Path, number: int, keep: int) -> None:
-    """Of those in an object store up to `number`, keep the newest, and remove what a kill left without manifest."""
+    # Of those up to this one, the newest are kept; what a kill left without manifest goes, too.
+    folder, number = target.parent, number_of(target)
     kept = {path.name for path in [path for path in newest_first(folder) if number_of(path) <= number][:keep]}
     for path in folder.iterdir():
         name = path.name.removeprefix(_REPLACED)
@@ -160,17 +158,6 @@ def _remove_remote(path: Path) -> None:
 def _model_bytes(model: Mapping[str, Tensor]) -> bytes:
     # Clones: safetensors refuses tensors that share memory.
     return safetensors.torch.save({name: tensor.detach().cpu().clone().contiguous() for name, tensor in model.items()})
-
-
-def _state_bytes(state: Mapping[str, Any]) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(dict(state), buffer)
-    return buffer.getvalue()
-
-
-def _manifest(number: int, files: Mapping[str, bytes]) -> bytes:
-    listed = {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()}
-    return json.dumps({"format_version": FORMAT_VERSION, "number": number, "files": listed}, indent=1).encode()
 
 
 def _file_fault(file: Path, size_bytes: int, sha256: str) -> str:

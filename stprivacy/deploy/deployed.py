@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stprivacy.anonymizers.as_released import value_range
-from stprivacy.config import ModelConfig, check_keep_ratio
+from stprivacy.config import check_keep_ratio
 from stprivacy.deploy.load import load_trained
 from stprivacy.deploy.steady_masks import AnonymizedClip, Clip, ClipMasks, Masks, SteadyMasks
 from stprivacy.models.anonymizer import STPrivacy
@@ -63,7 +63,8 @@ class Deployed:
         The whole field of view becomes the network's height and width. Raises: ValueError: other shapes or types.
         """
         check_video(frames)
-        masks, clips = self.masks(), self._clips(frames)
+        masks, cut = self.masks(), cut_clips(frames, self.clip.frames)
+        clips = (Clip("", self.prepare(torch.stack(clip)), last) for clip, last in cut)
         pixels: list[Tensor] = []
         keep: list[Tensor] = []
         while batch := list(islice(clips, _BATCH_CLIPS)):
@@ -85,11 +86,10 @@ class Deployed:
 
     def pixels(self, clip: AnonymizedClip) -> Tensor:
         """The frames [t h w 3] uint8 of a clip, on the CPU, as a release writes them: abandoned ones black."""
-        return written_pixels(clip, self.model.config)
-
-    def _clips(self, frames: Tensor) -> Iterator[Clip]:
-        for clip, last in cut_clips(frames, self.clip.frames):
-            yield Clip("", self.prepare(torch.stack(clip)), last)
+        config = self.model.config
+        kept = expand_keep(clip.keep[None], self.clip.grid, self.clip.tubelet_frames, self.clip.patch_size)
+        shown = (clip.pixels.float() / value_range(config)).where(kept[0] > 0.5, -1.0)
+        return denormalize(shown).cpu()
 
 
 def check_video(frames: Tensor | NDArray[Any]) -> None:
@@ -109,13 +109,6 @@ def cut_clips(frames: Iterable[_Frame], length: int) -> Iterator[tuple[list[_Fra
             clip = []
         clip.append(frame)
     yield clip, True
-
-
-def written_pixels(clip: AnonymizedClip, config: ModelConfig) -> Tensor:
-    """Model values of a clip as frames [t h w 3] uint8 on the CPU, abandoned tubelets black."""
-    kept = expand_keep(clip.keep[None], config.clip.grid, config.clip.tubelet_frames, config.clip.patch_size)
-    shown = (clip.pixels.float() / value_range(config)).where(kept[0] > 0.5, -1.0)
-    return denormalize(shown).cpu()
 
 
 def load_deployed(

@@ -141,10 +141,8 @@ class _Window:
     def add(self, item: _InFlight) -> Iterable[_InFlight]:
         """The next clip of its video; gives back those whose neighbours' scores are known, with mean scores."""
         name = item.clip.video
-        seen = [
-            *self._waiting.get(name, []),
-            item,
-        ]  # at most the one before the last decided, the waiting one, and this
+        # At most the one before the last decided, the waiting one, and this.
+        seen = [*self._waiting.get(name, []), item]
         decided = range(len(seen) - 2, len(seen)) if item.clip.last else range(len(seen) - 2, len(seen) - 1)
         means = {i: _steady([one.scores for one in seen], i) for i in decided if i >= 0}
         if item.clip.last:
@@ -178,10 +176,8 @@ def _window_sums(x: Tensor, slots: int) -> Tensor:
 
 
 def _split(survivors: Survivors) -> list[Survivors]:
-    return [
-        Survivors(*(part[None] for part in one))
-        for one in zip(survivors.x, survivors.slots, survivors.places, strict=True)
-    ]
+    parts = zip(survivors.x, survivors.slots, survivors.places, strict=True)
+    return [Survivors(*(part[None] for part in one)) for one in parts]
 
 
 def _joined(flying: Sequence[_InFlight]) -> Survivors:

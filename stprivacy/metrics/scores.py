@@ -4,6 +4,7 @@ Every measure is written once, for weighted rows: weights of one give the score,
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -41,7 +42,11 @@ def action_scores(probabilities: Tensor, labels: Tensor, *, bootstrap: int = 100
     _check_settings(bootstrap)
     if labels.ndim == 2:
         return _multilabel_action_scores(probabilities, labels, bootstrap, seed)
-    _check_class_indices(probabilities, labels)
+    videos, classes = probabilities.shape
+    if labels.shape != (videos,):
+        raise MetricError(f"action labels must be [{videos}], one a video, got {list(labels.shape)}")
+    if labels.is_floating_point() or labels.min() < 0 or labels.max() >= classes:
+        raise MetricError(f"action labels must be whole numbers in 0..{classes - 1}, the classes of the probabilities")
     correct = (probabilities.argmax(1) == labels).double().cpu()
 
     def score(weights: Tensor) -> dict[str, Tensor]:
@@ -85,10 +90,7 @@ def privacy_scores(
     _check_privacy(probabilities, labels, attribute_names)
     _check_settings(bootstrap, f1_threshold)
     video = _video_of_rows(video, len(labels))
-
-    def named(columns: Measures) -> dict[str, Tensor]:
-        return _privacy_means(columns, attribute_names)
-
+    named = partial(_privacy_means, attribute_names=attribute_names)
     scores = _class_wise_scores(named, probabilities, labels, video, bootstrap, seed, f1_threshold)
     return scores | _privacy_floors(_prevalence(labels), attribute_names)
 
@@ -223,14 +225,6 @@ def _check_probabilities(probabilities: Tensor, what: str, axes: tuple[str, str]
     low, high = probabilities.min().item(), probabilities.max().item()
     if low < -_RANGE_TOLERANCE or high > 1 + _RANGE_TOLERANCE:
         raise MetricError(f"{what} probabilities must be in [0, 1], got {low:g}..{high:g}; hand over no logits")
-
-
-def _check_class_indices(probabilities: Tensor, labels: Tensor) -> None:
-    videos, classes = probabilities.shape
-    if labels.shape != probabilities.shape[:1]:
-        raise MetricError(f"action labels must be [{videos}], one a video, got {list(labels.shape)}")
-    if labels.is_floating_point() or labels.min() < 0 or labels.max() >= classes:
-        raise MetricError(f"action labels must be whole numbers in 0..{classes - 1}, the classes of the probabilities")
 
 
 def _check_multi_hot(probabilities: Tensor, labels: Tensor, what: str) -> None:

@@ -146,9 +146,8 @@ def inflate(
 
     Raises: ValueError: another naming, patch size, width, depth or layer shape, or tensors that our layers lack.
     """
-    _check_names(weights)
     layers = [name for name, module in model.named_modules() if isinstance(module, Layer)]  # in their order of use
-    _check_sizes(model, weights, len(layers))
+    _check_form(model, weights, len(layers))
     loaded, values = _layers(layers, weights)
     for kind in ("weight", "bias"):
         if f"norm.{kind}" in weights:
@@ -161,7 +160,10 @@ def inflate(
         resized[KERNEL], loaded[BIAS] = (_TIMM_KERNEL,), (_TIMM_BIAS,)
     used = {name for origin in (loaded, resized) for names in origin.values() for name in names}
     dropped = tuple(name for name in weights if name not in used)
-    _check_dropped(dropped)
+    foreign = [name for name in dropped if name.startswith(_BACKBONE) and name not in (_TIMM_KERNEL, _TIMM_BIAS)]
+    if foreign:
+        listed = ", ".join(foreign[:8]) + (", ..." if len(foreign) > 8 else "")
+        raise ValueError(f"{len(foreign)} of its tensors have no place in our layers: {listed}")
     _copy(model, values)
     new = tuple(name for name, _ in model.named_parameters() if name not in values)
     return PretrainedReport(loaded, resized, new, dropped)
@@ -208,11 +210,11 @@ def _layers(layers: list[str], weights: Mapping[str, Tensor]) -> tuple[dict[str,
         for (ours, theirs), kind in product(_PARTS.items(), ("weight", "bias")):
             name, scale = f"blocks.{number}.{theirs}.{kind}", f"blocks.{number}.{_LAYER_SCALES.get(theirs, '-')}"
             if name in weights:
-                scaled = scale in weights
-                origins[f"{layer}.{ours}.{kind}"] = (name, scale) if scaled else (name,)
-                values[f"{layer}.{ours}.{kind}"] = (
-                    torch.einsum("o...,o->o...", weights[name], weights[scale]) if scaled else weights[name]
-                )
+                own = f"{layer}.{ours}.{kind}"
+                origins[own], values[own] = (name,), weights[name]
+                if scale in weights:
+                    origins[own] = name, scale
+                    values[own] = torch.einsum("o...,o->o...", weights[name], weights[scale])
             elif (theirs, kind) != ("attn.qkv", "bias"):  # without it, ours stays at its start of 0
                 raise ValueError(f"it has no {name}")
     return origins, values
@@ -229,14 +231,11 @@ def _grid_positions(weights: Mapping[str, Tensor]) -> Tensor:
     raise ValueError(f"its {position.shape[1]} positions are no square grid, with or without those of {prefix} tokens")
 
 
-def _check_names(weights: Mapping[str, Tensor]) -> None:
+def _check_form(model: STPrivacy | Recognizer, weights: Mapping[str, Tensor], depth: int) -> None:
     for name in (_TIMM_KERNEL, _TIMM_BIAS, _TIMM_POSITION):
         if name not in weights:
             some = ", ".join(sorted(weights)[:5]) or "nothing"
             raise ValueError(f"it is no plain ViT in timm's naming: it has no {name}, but {some}, ...")
-
-
-def _check_sizes(model: STPrivacy | Recognizer, weights: Mapping[str, Tensor], depth: int) -> None:
     kernel = weights[_TIMM_KERNEL]
     clip = model.config.clip if isinstance(model, STPrivacy) else model.clip
     if kernel.ndim != 4 or kernel.shape[1:] != (3, clip.patch_size, clip.patch_size):
@@ -244,20 +243,12 @@ def _check_sizes(model: STPrivacy | Recognizer, weights: Mapping[str, Tensor], d
         raise ValueError(f"its patches are {has}, the model's patch_size is {clip.patch_size} (3 x p x p)")
     if len(kernel) != model.config.embed_dim:
         raise ValueError(f"its width is {len(kernel)}, the model's embed_dim is {model.config.embed_dim}")
-    if weights[_TIMM_POSITION].ndim != 3:
-        raise ValueError(
-            f"its {_TIMM_POSITION} is {tuple(weights[_TIMM_POSITION].shape)}, expected (1, positions, width)"
-        )
+    position = weights[_TIMM_POSITION]
+    if position.ndim != 3:
+        raise ValueError(f"its {_TIMM_POSITION} is {tuple(position.shape)}, expected (1, positions, width)")
     blocks = len({name.split(".")[1] for name in weights if name.startswith("blocks.")})
     if blocks != depth:
         raise ValueError(f"its depth is {blocks} blocks, the model's is {depth} layers")
-
-
-def _check_dropped(dropped: tuple[str, ...]) -> None:
-    foreign = [name for name in dropped if name.startswith(_BACKBONE) and name not in (_TIMM_KERNEL, _TIMM_BIAS)]
-    if foreign:
-        listed = ", ".join(foreign[:8]) + (", ..." if len(foreign) > 8 else "")
-        raise ValueError(f"{len(foreign)} of its tensors have no place in our layers: {listed}")
 
 
 @torch.no_grad()
@@ -265,9 +256,8 @@ def _copy(model: STPrivacy | Recognizer, values: Mapping[str, Tensor]) -> None:
     """Write the values into the model, all or none."""
     parameters = dict(model.named_parameters())
     for name, value in values.items():
-        if value.shape != parameters[name].shape:
-            raise ValueError(
-                f"its {name} would be {tuple(value.shape)}, the model's is {tuple(parameters[name].shape)}"
-            )
+        wanted = parameters[name].shape
+        if value.shape != wanted:
+            raise ValueError(f"its {name} would be {tuple(value.shape)}, the model's is {tuple(wanted)}")
     for name, value in values.items():
         parameters[name].copy_(value)
