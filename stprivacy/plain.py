@@ -27,16 +27,13 @@ def from_dict(cls: type[Config], values: Any, where: str = "") -> Config:
     hints = get_type_hints(cls)
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
     known = [f.name for f in fields]
+    required = [f.name for f in fields if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING]
     for key in values:
         if key not in known:
             raise ValueError(f"unknown setting {where}{shown(key)}; {cls.__name__} has: {', '.join(known)}")
-    if missing := [f.name for f in fields if f.name not in values and _is_required(f)]:
+    if missing := [name for name in required if name not in values]:
         raise ValueError(f"setting {where}{missing[0]} is missing")
     return cls(**{key: _build(hints[key], value, f"{where}{key}") for key, value in values.items()})
-
-
-def _is_required(field_: dataclasses.Field[Any]) -> bool:
-    return field_.default is dataclasses.MISSING and field_.default_factory is dataclasses.MISSING
 
 
 def _build(hint: Any, value: Any, where: str) -> Any:

@@ -33,16 +33,8 @@ def from_tubelets(tubelets: Tensor, grid: tuple[int, int, int], tubelet_frames: 
             f"{tubelets.shape[1]} tubelets of {tubelets.shape[2]} values cannot fill "
             f"a grid of {slots}x{rows}x{columns} tubelets of {tubelet_frames} frames, {patch_size}x{patch_size} pixels"
         )
-    return rearrange(
-        tubelets,
-        "b (l h w) (p q r c) -> b c (l p) (h q) (w r)",
-        l=slots,
-        h=rows,
-        w=columns,
-        p=tubelet_frames,
-        q=patch_size,
-        r=patch_size,
-    )
+    sizes = {"p": tubelet_frames, "q": patch_size, "r": patch_size}
+    return rearrange(tubelets, "b (l h w) (p q r c) -> b c (l p) (h q) (w r)", l=slots, h=rows, w=columns, **sizes)
 
 
 def expand_keep(keep: Tensor, grid: tuple[int, int, int], tubelet_frames: int, patch_size: int) -> Tensor:
@@ -56,12 +48,5 @@ def expand_keep(keep: Tensor, grid: tuple[int, int, int], tubelet_frames: int, p
             f"keep mask of {tuple(keep.shape[1:])} (slots, tubelets in each) does not fit the grid "
             f"{slots}x{rows}x{columns}"
         )
-    return repeat(
-        keep,
-        "b l (h w) -> b 1 (l p) (h q) (w r)",
-        h=rows,
-        w=columns,
-        p=tubelet_frames,
-        q=patch_size,
-        r=patch_size,
-    )
+    sizes = {"p": tubelet_frames, "q": patch_size, "r": patch_size}
+    return repeat(keep, "b l (h w) -> b 1 (l p) (h q) (w r)", h=rows, w=columns, **sizes)

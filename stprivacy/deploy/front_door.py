@@ -36,7 +36,10 @@ class FrameAnonymizer:
         Returns: frames [t h w 3] uint8 RGB.
         Raises: ValueError: other shapes or types.
         """
-        source = _video(frames)
+        if not isinstance(frames, np.ndarray | Tensor):
+            raise ValueError(f"a video is an array or tensor of frames [t h w 3] of uint8; got {type(frames).__name__}")
+        check_video(frames)
+        source = frames.cpu().numpy() if isinstance(frames, Tensor) else frames
         shrink = UprightFrames(self.deployed.clip.height_px, self.deployed.clip.width_px)
         small = np.stack([shrink(_frame(pixels)) for pixels in source])
         return self._enlarged(self.deployed(torch.from_numpy(small)), *source.shape[1:3])
@@ -72,24 +75,13 @@ def load(
 
     Raises: ValueError: no such run, one whose final weights are damaged, or settings that it cannot have.
     """
-    usable = _usable_device(device)
+    try:
+        usable = torch.zeros(1, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {device} cannot be used: {str(error).splitlines()[0]}") from error
     deployed = load_deployed(run, keep_ratio, mask)
     deployed.model.to(usable)
     return FrameAnonymizer(deployed)
-
-
-def _usable_device(device: str | torch.device) -> torch.device:
-    try:
-        return torch.zeros(1, device=device).device
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device {device} cannot be used: {str(error).splitlines()[0]}") from error
-
-
-def _video(frames: NDArray[np.uint8] | Tensor) -> NDArray[np.uint8]:
-    if not isinstance(frames, np.ndarray | Tensor):
-        raise ValueError(f"a video is an array or tensor of frames [t h w 3] of uint8; got {type(frames).__name__}")
-    check_video(frames)
-    return frames.cpu().numpy() if isinstance(frames, Tensor) else frames
 
 
 def _frame(pixels: NDArray[np.uint8]) -> VideoFrame:

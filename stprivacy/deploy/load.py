@@ -173,7 +173,10 @@ def _final_checkpoint(run: _Run, allow_older_weights: bool, warn: Warn) -> Check
     again = f"restore it from a copy, or delete {run.folder / RESULT} and run its job again"
     if checkpoint is None:
         raise ValueError(f"{run.folder} has no checkpoint: {again}")
-    final = _final_step(run, default=max([*damaged, checkpoint.number]))
+    named = str(run.result.get(FINAL, max([*damaged, checkpoint.number])))
+    if not re.fullmatch(r"[0-9]{1,12}", named):
+        raise ValueError(f"{run.folder / RESULT} is damaged ({FINAL} is {named[:40]!r}, not a step): {DAMAGED}")
+    final = int(named)
     if checkpoint.number == final:
         return checkpoint
     fault = f"its final checkpoint {final:06d} is " + (f"damaged ({damaged[final]})" if final in damaged else "missing")
@@ -184,10 +187,3 @@ def _final_checkpoint(run: _Run, allow_older_weights: bool, warn: Warn) -> Check
         )
     warn(f"{run.folder}: {fault}; the older weights of step {checkpoint.number} are used")
     return checkpoint
-
-
-def _final_step(run: _Run, default: int) -> int:
-    named = str(run.result.get(FINAL, default))
-    if not re.fullmatch(r"[0-9]{1,12}", named):
-        raise ValueError(f"{run.folder / RESULT} is damaged ({FINAL} is {named[:40]!r}, not a step): {DAMAGED}")
-    return int(named)

@@ -4,7 +4,6 @@ import os
 from dataclasses import dataclass
 
 import numpy as np
-from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from stprivacy.video.decoding import VideoError, VideoLimits
@@ -53,17 +52,13 @@ def _sampled(reading: Reading, stride: int, short_side_px: int, tubelet_frames: 
     for number, frame in enumerate(reading):
         if number % stride:
             continue
-        upright = upright or UprightFrames(*_shrunk_size(frame, short_side_px))
+        if upright is None:  # all stored frames get the size of the first one, upright
+            width, height = upright_size(frame)
+            scale = min(1.0, short_side_px / min(width, height))
+            upright = UprightFrames(max(1, round(height * scale)), max(1, round(width * scale)))
         if (len(sampled) + 1) * upright.frame_bytes > MAX_FRAMES_BYTES:
             raise VideoError("too-long", "its sampled frames are over 2 GiB; a larger stride or smaller side may do")
         sampled.append(upright(frame))
     reading.check_complete()
     sampled.extend(sampled[-1:] * (-len(sampled) % tubelet_frames))
     return np.stack(sampled)
-
-
-def _shrunk_size(first: VideoFrame, short_side_px: int) -> tuple[int, int]:
-    """Height and width in pixels of all stored frames: those of the first one, upright."""
-    width, height = upright_size(first)
-    scale = min(1.0, short_side_px / min(width, height))
-    return max(1, round(height * scale)), max(1, round(width * scale))

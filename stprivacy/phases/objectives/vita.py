@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -81,20 +82,15 @@ class FrameEnsembleObjective:
         """
         self._vita, self._head_start_steps = vita, head_start_steps
         self.learners = [
-            RestartedLearner(f"privacy_recognizer_{place}", make_adversary, self._turn(place), seed, settings, context)
-            for place in range(vita.adversaries)
+            RestartedLearner(
+                f"privacy_recognizer_{i}", make_adversary, partial(self._restarts, i), seed, settings, context
+            )
+            for i in range(vita.adversaries)
         ]
 
-    def _turn(self, place: int) -> Callable[[int], bool]:
-        every = self._vita.restart_steps
-
-        def restarts(step: int) -> bool:
-            done = step - self._head_start_steps
-            return (
-                every > 0 and done > 0 and done % every == 0 and (done // every - 1) % self._vita.adversaries == place
-            )
-
-        return restarts
+    def _restarts(self, place: int, step: int) -> bool:
+        every, done = self._vita.restart_steps, step - self._head_start_steps
+        return every > 0 and done > 0 and done % every == 0 and (done // every - 1) % self._vita.adversaries == place
 
     def gain(self, anonymized: Anonymized, share: Batch, noise: ClipNoise) -> Tensor:
         """Minus the worst adversary's cross-entropy with the uniform prediction; the others get no gradient."""
