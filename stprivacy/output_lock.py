@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +164,7 @@ class _Lease:
                     self._thief = found
                     return
                 renewals += 1
-                write_whole(self._path, _Owner(**{**asdict(self._owner), "renewals": renewals}).encoded())
+                write_whole(self._path, replace(self._owner, renewals=renewals).encoded())
 
     def _read(self) -> _Owner | None:
         try:

@@ -40,17 +40,14 @@ class Batch:
         """Up to `parts` consecutive pieces whose weights add up to this batch's."""
         count = len(self.action)
         size = math.ceil(count / parts)
-        return [
-            Batch(
-                self.video[first : first + size],
-                self.action[first : first + size],
-                self.privacy[first : first + size],
-                self.clip_index[first : first + size],
-                self.weight * min(size, count - first) / count,
-                None if self.person is None else self.person[first : first + size],
-            )
-            for first in range(0, count, size)
-        ]
+        pieces = []
+        for first in range(0, count, size):
+            part = slice(first, first + size)
+            person = None if self.person is None else self.person[part]
+            weight = self.weight * min(size, count - first) / count
+            rows = self.video[part], self.action[part], self.privacy[part], self.clip_index[part]
+            pieces.append(Batch(*rows, weight, person))
+        return pieces
 
 
 @dataclass(frozen=True)
