@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import nn
 
-from stprivacy.attackers.base import AttackerSettings, Fitted, Statistics
+from stprivacy.attackers.base import AttackerSettings, Fitted
 from stprivacy.attackers.convolutional import Cnn3d, frame_max, frame_mean
 from stprivacy.attackers.pooled import MaskReader, pooled
 from stprivacy.attackers.reconstruction import Reconstructed, Reconstruction
 from stprivacy.attackers.transformer import WhitenedFrames, large, mask_blind, standard, whitened
+from stprivacy.models.whitening import Statistics
 
 ATTACKERS: Mapping[str, Callable[[AttackerSettings], nn.Module]] = {
     "standard": standard,

@@ -5,11 +5,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from stprivacy.attackers.base import AttackerSettings, Statistics
+from stprivacy.attackers.base import AttackerSettings
 from stprivacy.config import ClipConfig, RecognizerConfig
 from stprivacy.models.frame_recognizer import FrameRecognizer, frame_clip
 from stprivacy.models.recognizer import Recognizer
-from stprivacy.models.whitening import Moments, WhitenedEmbedding
+from stprivacy.models.whitening import Moments, Statistics, WhitenedEmbedding
 
 LARGE_FACTOR = 2
 

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from stprivacy.attackers.base import Statistics
 from stprivacy.attackers.pooled import Pooled
 from stprivacy.attackers.transformer import Whitened
 from stprivacy.config import PhaseConfig
+from stprivacy.models.whitening import Statistics
 from stprivacy.noise import Noise
 from stprivacy.phases.context import PhaseContext
 from stprivacy.phases.learner import Learner
