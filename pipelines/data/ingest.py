@@ -13,7 +13,6 @@ from pipelines.data.description import DESCRIPTION_FILE, description_text
 from pipelines.data.inspection import Finished, Found, finished, inspect, inspect_frames
 from pipelines.data.ledger import Ledger, counts_of, make_ledger
 from pipelines.data.manifest import Manifest
-from pipelines.data.output import clean, output_claim
 from pipelines.data.records import (
     QUARANTINE,
     SHARDS_FILE,
@@ -25,12 +24,15 @@ from pipelines.data.records import (
     shards_content,
 )
 from pipelines.data.schema import FORMAT_VERSION, IngestSettings
-from pipelines.data.shards import Shard, plan_shards, shard_name, write_shard
+from pipelines.data.shards import SHARD_NAME, Shard, plan_shards, shard_name, write_shard
 from pipelines.data.tasks import IngestError, run_tasks
-from stprivacy.output_lock import output_lock
-from stprivacy.storage import absolute_location, make_folder, write_whole
+from stprivacy.claims import Claim
+from stprivacy.output_lock import LOCK_NAME, output_lock
+from stprivacy.storage import PARTIAL_SUFFIX, absolute_location, make_folder, remove_partials, write_whole
 
 __all__ = ["IngestError", "Ledger", "ingest"]
+
+_STARTED_FILE = "ingest.json"
 
 
 def ingest(
@@ -60,13 +62,24 @@ def ingest(
         IngestError: what is not a video's fault ended a task; what is done is kept.
         OutputBusyError: another process writes to `out`.
     """
-    claim = output_claim(manifest.dataset, settings)
+    claim = _claim(manifest.dataset, settings)
     claim.check(out)  # before a file of ours is put into a stranger's folder
     with output_lock(out):
         claim.make(out)
         for folder in (out / VIDEOS, out / QUARANTINE):
             make_folder(folder)
         return _Ingest(manifest, out, settings, workers, progress).run(verify)
+
+
+def _claim(dataset: str, settings: IngestSettings) -> Claim:
+    """What an ingest's folder is for: shards of several settings must not mix."""
+    return Claim(
+        _STARTED_FILE,
+        {"format_version": FORMAT_VERSION, "dataset": dataset, "settings": settings.identity()},
+        "an ingested data set",
+        defaults={"settings": {"detector": "none", "detector_weights": ""}},
+        is_ours=lambda name: name == LOCK_NAME or (name.startswith(".") and name.endswith(PARTIAL_SUFFIX)),
+    )
 
 
 class _Ingest:
@@ -82,8 +95,10 @@ class _Ingest:
     ) -> None:
         self._manifest, self._out, self._settings, self._workers = manifest, out, settings, workers
         self._shards = {shard.name: shard for shard in plan_shards(manifest, settings)}
-        self._rejected = _rejected_file(manifest, len(self._shards))
-        self._keep = {*self._shards, *self._rejected}
+        # The quarantine file of what the manifest rejects, by its name, if it rejects anything.
+        rejected = [asdict(rejection) for rejection in manifest.rejected]
+        content = quarantine_content([quarantine_row(**row) for row in rejected])
+        self._rejected = {shard_name(len(self._shards), rejected): content} if rejected else {}
         self._progress, self._done = progress, 0
 
     def run(self, verify: bool) -> Ledger:
@@ -97,8 +112,13 @@ class _Ingest:
             (self._out / DESCRIPTION_FILE).unlink(missing_ok=True)
             for name in found.damaged:
                 (self._out / VIDEOS / name).unlink(missing_ok=True)
-        clean(self._out, self._keep)
-        self._write_rejected()
+        self._clean()
+        for name, content in self._rejected.items():
+            path = self._out / QUARANTINE / name
+            try:
+                read_quarantine(path, file_digest(content))
+            except DamagedDataError:
+                write_whole(path, content)
         self._decode(missing)
         whole = {name: found.whole.get(name) or read_quarantine(self._out / QUARANTINE / name) for name in self._shards}
         return self._describe(whole, before, sorted(found.damaged.values()))
@@ -115,13 +135,19 @@ class _Ingest:
             else:
                 self._count(len(self._shards[name].entries))
 
-    def _write_rejected(self) -> None:
-        for name, content in self._rejected.items():
-            path = self._out / QUARANTINE / name
-            try:
-                read_quarantine(path, file_digest(content))
-            except DamagedDataError:
-                write_whole(path, content)
+    def _clean(self) -> None:
+        """Remove what killed tasks left half-written, and shards whose input changed.
+
+        Raises: IngestError: a Parquet file that no ingest wrote, with which the data set could not be read.
+        """
+        keep = {*self._shards, *self._rejected}
+        remove_partials(self._out)
+        for folder in (self._out / VIDEOS, self._out / QUARANTINE):
+            remove_partials(folder)
+            for path in [path for path in folder.glob("*.parquet") if path.name not in keep]:
+                if not SHARD_NAME.fullmatch(path.name):
+                    raise IngestError(f"{path} is not a shard of this data set: remove it and run again")
+                path.unlink(missing_ok=True)
 
     def _decode(self, shards: Sequence[Shard]) -> None:
         """One task a shard; a task that is run again writes the same bytes."""
@@ -131,7 +157,7 @@ class _Ingest:
                 self._count(len(shards[position].entries))
         finally:
             if shards:
-                clean(self._out, self._keep)  # of what tasks left that died
+                self._clean()  # of what tasks left that died
 
     def _count(self, videos: int) -> None:
         self._done += videos
@@ -164,13 +190,6 @@ def _write(shard: Shard, out: Path, settings: IngestSettings) -> str:
     except OSError as error:
         raise IngestError(f"{out / VIDEOS / shard.name} cannot be written: {error.strerror or error}") from error
     return ""
-
-
-def _rejected_file(manifest: Manifest, number: int) -> dict[str, bytes]:
-    """The quarantine file of what the manifest rejects, by its name, if it rejects anything."""
-    rejected = [asdict(rejection) for rejection in manifest.rejected]
-    content = quarantine_content([quarantine_row(**row) for row in rejected])
-    return {shard_name(number, rejected): content} if rejected else {}
 
 
 def _description(
