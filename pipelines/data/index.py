@@ -1,18 +1,19 @@
 """Where every video of an ingested data set lies in its Parquet shards, and its frames without a copy."""
 
 import math
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pipelines.data.checksums import DamagedDataError
+from pipelines.data.checksums import DamagedDataError, check_slots
 from pipelines.data.description import Description, read_description
-from pipelines.data.frame_checks import SeenSlots, Unchecked, check, checked_meanwhile
 from pipelines.data.records import VIDEOS, Seal, read_shards
 from pipelines.data.remote import read_spans
 from pipelines.data.stored import BOXES, FRAME_LABELS, WITHOUT_BOXES, VideoRow, read_rows
@@ -21,6 +22,29 @@ from stprivacy.storage import is_remote
 __all__ = ["WITHOUT_BOXES", "Description", "VideoIndex", "VideoRow", "read_description"]
 
 _REMOTE_SHARDS = 16  # read at a time
+
+
+class _SeenSlots:
+    """Which tubelet slots of a shard have been found whole; a few nanoseconds for a video that wholly is."""
+
+    def __init__(self) -> None:
+        self._slots: dict[int, bytearray | None] = {}  # by the video's offset; none is left where all are whole
+
+    def new(self, row: VideoRow, shown: Tensor, tubelet_frames: int) -> range | None:
+        """The slots from the first to the last shown frame [n], if any of them is new."""
+        slots = self._slots.get(row.offset, b"")
+        if slots is None or not row.slot_crc32:
+            return None
+        first, last = int(shown.min()) // tubelet_frames, int(shown.max()) // tubelet_frames + 1
+        return range(first, last) if not slots or 0 in slots[first:last] else None
+
+    def check(self, row: VideoRow, frames: Tensor, slots: range) -> None:
+        """Compare slots of frames [t h w c] with what was ingested. Raises: DamagedDataError: one is another."""
+        check_slots(frames.numpy().reshape(-1).data, row.checksums, slots, row.shard, row.video_id, row.shape[0])
+        marks = self._slots.get(row.offset, bytearray(len(row.checksums)))
+        if marks is not None:
+            marks[slots.start : slots.stop] = b"\1" * len(slots)
+            self._slots[row.offset] = marks if 0 in marks else None
 
 
 class VideoIndex:
@@ -52,10 +76,10 @@ class VideoIndex:
                 f"{self.description.rows}: shards are missing or foreign; ingest into an empty folder again"
             )
         self._maps: dict[Path, Tensor] = {}
-        self._seen: dict[Path, SeenSlots] = {shard: SeenSlots() for shard in shards}
+        self._seen = {shard: _SeenSlots() for shard in shards}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_maps": {}, "_seen": {shard: SeenSlots() for shard in self._seen}}
+        return {**self.__dict__, "_maps": {}, "_seen": {shard: _SeenSlots() for shard in self._seen}}
 
     def split(self, name: str, number: int = 1) -> tuple[VideoRow, ...]:
         """The train, test or unused rows of an official split, in stored order.
@@ -80,9 +104,9 @@ class VideoIndex:
         Out of an object store, each is one request for these frames, all at a time; the others are not defined.
         Raises: DamagedDataError: they are not the ones that were ingested.
         """
-        videos, unchecked = self._read(rows, shown)
-        for one, seen in unchecked:
-            check(one, seen)
+        videos, checks = self._read(rows, shown)
+        for check in checks:
+            check()
         return videos
 
     @contextmanager
@@ -91,31 +115,49 @@ class VideoIndex:
 
         What the block makes of them counts only if it ends without a DamagedDataError.
         """
-        videos, unchecked = self._read(rows, shown)
-        with checked_meanwhile(unchecked):
+        videos, checks = self._read(rows, shown)
+        if not checks:
             yield videos
+            return
+        faults: list[DamagedDataError] = []
+
+        def run() -> None:
+            try:
+                for check in checks:
+                    check()
+            except DamagedDataError as error:
+                faults.append(error)
+
+        thread = threading.Thread(target=run, name="checksums")
+        thread.start()
+        try:
+            yield videos
+        finally:
+            thread.join()
+        if faults:
+            raise faults[0]
 
     def _read(
         self, rows: Sequence[VideoRow], shown: Sequence[Tensor]
-    ) -> tuple[list[Tensor], list[tuple[Unchecked, SeenSlots]]]:
-        """The videos, and what nobody has read of them before."""
+    ) -> tuple[list[Tensor], Sequence[Callable[[], None]]]:
+        """The videos, and the checks of what nobody has read of them before."""
         slot = self.description.tubelet_frames
         new = [self._seen[row.shard].new(row, frames, slot) for row, frames in zip(rows, shown, strict=True)]
         if rows and is_remote(rows[0].shard):
             spans = [
-                (slots[0] * slot, slots[1] * slot) if slots else (int(frames.min()), int(frames.max()) + 1)
+                (slots.start * slot, slots.stop * slot) if slots else (int(frames.min()), int(frames.max()) + 1)
                 for slots, frames in zip(new, shown, strict=True)
             ]
             offsets, shapes = [row.offset for row in rows], [row.shape for row in rows]
             videos = read_spans([row.shard for row in rows], offsets, shapes, spans)
         else:
             videos = [self._mapped(row) for row in rows]
-        unchecked = [
-            (Unchecked(row, video, *slots), self._seen[row.shard])
+        checks = [
+            partial(self._seen[row.shard].check, row, video, slots)
             for row, video, slots in zip(rows, videos, new, strict=True)
             if slots
         ]
-        return videos, unchecked
+        return videos, checks
 
     def _mapped(self, row: VideoRow) -> Tensor:
         if row.shard not in self._maps:
