@@ -1,12 +1,10 @@
 """Checksums of shards: of each tubelet slot of frames, and of all that lies around the frames."""
 
 import hashlib
-import json
 import mmap
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,9 +64,3 @@ def digest_around(path: Path, frames: Frames) -> str:
 def file_digest(content: bytes) -> str:
     """Digest of a small file."""
     return hashlib.sha256(content).hexdigest()
-
-
-def description_digest(description: Mapping[str, Any]) -> str:
-    """Digest of what a `dataset.json` says, all but its own digest."""
-    fields = {name: value for name, value in description.items() if name != "digest"}
-    return file_digest(json.dumps(fields, sort_keys=True).encode())

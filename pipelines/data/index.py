@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from pipelines.data.checksums import DamagedDataError, check_slots
-from pipelines.data.description import Description, read_description
 from pipelines.data.records import VIDEOS, Seal, read_shards
 from pipelines.data.remote import read_spans
+from pipelines.data.schema import Description, read_description
 from pipelines.data.stored import BOXES, FRAME_LABELS, WITHOUT_BOXES, VideoRow, read_rows
 from stprivacy.storage import is_remote
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.data.checksums import DamagedDataError, file_digest
-from pipelines.data.description import DESCRIPTION_FILE, description_text
 from pipelines.data.inspection import Finished, Found, finished, inspect, inspect_frames
 from pipelines.data.ledger import Ledger, counts_of, make_ledger
 from pipelines.data.manifest import Manifest
@@ -23,7 +22,7 @@ from pipelines.data.records import (
     read_quarantine,
     shards_content,
 )
-from pipelines.data.schema import FORMAT_VERSION, IngestSettings
+from pipelines.data.schema import DESCRIPTION_FILE, FORMAT_VERSION, IngestSettings, description_text
 from pipelines.data.shards import SHARD_NAME, Shard, plan_shards, shard_name, write_shard
 from pipelines.data.tasks import IngestError, run_tasks
 from stprivacy.claims import Claim

@@ -10,9 +10,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from pipelines.data.checksums import DamagedDataError, check_slots
-from pipelines.data.description import Description, read_description
 from pipelines.data.records import QUARANTINE, VIDEOS, Quarantine, Seal, read_quarantine, read_shards
-from pipelines.data.schema import IngestSettings, plain_rows
+from pipelines.data.schema import Description, IngestSettings, plain_rows, read_description
 from pipelines.data.stored import small_parts
 from pipelines.data.tasks import run_tasks
 from stprivacy.storage import absolute_location, is_remote, local_copy

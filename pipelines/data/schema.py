@@ -1,14 +1,22 @@
-"""The ingested data set on disk: its settings, its tables, its description. Reader and writer agree here."""
+"""The ingested data set on disk: its settings, its tables, its description. Reader and writer agree here.
+
+`dataset.json` has a digest of itself and one of the list of its shards, which has those of the shards: no byte changes
+unnoticed.
+"""
 
 import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 import pyarrow as pa
 
+from pipelines.data.checksums import DamagedDataError, file_digest
 from stprivacy.video.decoding import VideoLimits
 
+DESCRIPTION_FILE = "dataset.json"
 FORMAT_VERSION = 3
 WITHOUT_CHECKSUMS = 2  # the older format that is still read
 DetectorName = Literal["none", "hog", "torchvision"]
@@ -120,3 +128,67 @@ class IngestSettings:
     def limits(self) -> VideoLimits:
         """The part that a decoder must enforce."""
         return VideoLimits(self.max_pixels, self.max_seconds, self.max_streams)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What `dataset.json` says; names are in label order, `fingerprint` is that of rows, labels, names and settings.
+
+    shards_digest: of the file with the seals of all shards; empty in the older format, which has none.
+    """
+
+    dataset: str
+    action_names: tuple[str, ...]
+    attribute_names: tuple[str, ...]
+    multi_label: bool
+    splits: int
+    stride: int
+    tubelet_frames: int
+    rows: int
+    fingerprint: str
+    shards_digest: str = ""
+
+
+def read_description(folder: Path) -> Description:
+    """`dataset.json` of an ingested data set.
+
+    Raises: ValueError: missing, unreadable or of another format. DamagedDataError: it is not as it was written.
+    """
+    path = folder / DESCRIPTION_FILE
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: this is not a finished ingest; run jobs/ingest.py with --out {folder}")
+    try:
+        fields = json.loads(path.read_bytes())
+        version = fields["format_version"]
+        if version not in (FORMAT_VERSION, WITHOUT_CHECKSUMS):
+            raise ValueError(f"format_version is {version}, this program reads {FORMAT_VERSION}")
+        # The older format has no digest, which does not make a damaged version number one of that format.
+        if (version == FORMAT_VERSION or "digest" in fields) and fields.get("digest") != _digest(fields):
+            raise DamagedDataError(f"{path} is not as it was written")
+        return Description(
+            dataset=fields["dataset"],
+            action_names=tuple(fields["action_names"]),
+            attribute_names=tuple(fields["attribute_names"]),
+            multi_label=fields["multi_label"],
+            splits=fields["splits"],
+            stride=fields["settings"]["stride"],
+            tubelet_frames=fields["settings"]["tubelet_frames"],
+            rows=fields["counts"]["rows"],
+            fingerprint=fields["fingerprint"],
+            shards_digest=fields.get("shards_digest", ""),
+        )
+    except DamagedDataError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be used ({type(error).__name__}: {error}): ingest again") from error
+
+
+def description_text(fields: Mapping[str, Any]) -> str:
+    """`dataset.json` with these fields and their digest."""
+    return json.dumps({**fields, "digest": _digest(fields)}, indent=2) + "\n"
+
+
+def _digest(description: Mapping[str, Any]) -> str:
+    """Of all that a `dataset.json` says but its own digest."""
+    fields = {name: value for name, value in description.items() if name != "digest"}
+    return file_digest(json.dumps(fields, sort_keys=True).encode())

@@ -16,10 +16,9 @@ from numpy.typing import DTypeLike
 from torch import Tensor
 
 from pipelines.data.checksums import DamagedDataError, digest_around, surroundings
-from pipelines.data.description import Description
 from pipelines.data.records import Seal
 from pipelines.data.remote import with_holes, without_frames
-from pipelines.data.schema import plain_rows
+from pipelines.data.schema import Description, plain_rows
 from stprivacy.storage import is_remote
 
 FRAME_LABELS = "privacy_frames"

@@ -16,9 +16,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipelines.data.checksums import digest_around, file_digest, slot_checksums
-from pipelines.data.description import description_text
 from pipelines.data.records import SHARDS_FILE, Quarantine, Seal, ShardRecord, shards_content
-from pipelines.data.schema import FORMAT_VERSION, VIDEO_SCHEMA, WITHOUT_CHECKSUMS
+from pipelines.data.schema import FORMAT_VERSION, VIDEO_SCHEMA, WITHOUT_CHECKSUMS, description_text
 from pipelines.data.stored import frame_offsets
 
 DIRECTIONS = {"down": (1, 0), "left": (0, -1), "right": (0, 1), "up": (-1, 0)}  # name: steps in (y, x)
