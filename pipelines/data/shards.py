@@ -2,10 +2,11 @@
 
 import hashlib
 import json
+import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,26 +20,11 @@ from pipelines.data.decoder import process_decoder
 from pipelines.data.decoder_process import described, flat
 from pipelines.data.detectors import make_detector
 from pipelines.data.manifest import SPLITS, Manifest, VideoEntry
-from pipelines.data.records import (
-    QUARANTINE,
-    VIDEOS,
-    Seal,
-    ShardRecord,
-    quarantine_content,
-    quarantine_row,
-)
+from pipelines.data.records import QUARANTINE, VIDEOS, Seal, ShardRecord, quarantine_content, quarantine_row
 from pipelines.data.schema import FORMAT_VERSION, VIDEO_SCHEMA, IngestSettings
 from pipelines.data.stored import frame_offsets
 from pipelines.text import printable
-from stprivacy.storage import (
-    StorageError,
-    atomic_file,
-    is_uri,
-    local_copy,
-    location,
-    object_state,
-    write_whole,
-)
+from stprivacy.storage import StorageError, atomic_file, is_uri, local_copy, location, object_state, write_whole
 from stprivacy.video.decoding import VideoError
 from stprivacy.video.sampled import VideoFrames
 
@@ -92,10 +78,11 @@ def write_shard(shard: Shard, out: Path, settings: IngestSettings) -> None:
         can be started to read videos.
     """
     rejects: list[dict[str, str]] = []
-    content = _Content()
+    rows: list[dict[str, Any]] = []
+    layout = {"compression": "NONE", "use_dictionary": False, "write_statistics": False, "data_page_version": "1.0"}
     # A quarantine file beside videos that it does not describe would be noticed, and done again.
     with atomic_file(out / VIDEOS / shard.name) as draft:
-        with _video_writer(draft) as writer:
+        with pq.ParquetWriter(draft, VIDEO_SCHEMA, **layout) as writer:
             for entry, actions in zip(shard.entries, shard.actions, strict=True):
                 try:
                     row = _row(entry, actions, settings)
@@ -103,15 +90,9 @@ def write_shard(shard: Shard, out: Path, settings: IngestSettings) -> None:
                     rejects.append(quarantine_row(entry.video_id, entry.path, error.error, flat(str(error))))
                 else:
                     writer.write_table(row, row_group_size=1)
-                    content.add(row)
-        record = content.record(_seal(draft, content.lengths), settings)
+                    rows += row.drop_columns("frames").to_pylist()
+        record = _record(_seal(draft, [math.prod(row["shape"]) for row in rows]), rows, settings)
         write_whole(out / QUARANTINE / shard.name, quarantine_content(rejects, record))
-
-
-def _video_writer(path: Path) -> pq.ParquetWriter:
-    return pq.ParquetWriter(
-        path, VIDEO_SCHEMA, compression="NONE", use_dictionary=False, write_statistics=False, data_page_version="1.0"
-    )
 
 
 def _seal(path: Path, lengths: Sequence[int]) -> Seal:
@@ -121,38 +102,22 @@ def _seal(path: Path, lengths: Sequence[int]) -> Seal:
     return Seal(path.stat().st_size, digest, offsets, tuple(lengths))
 
 
-class _Content:
-    """What a shard's record says of its rows, counted while they are written."""
-
-    def __init__(self) -> None:
-        self.lengths: list[int] = []
-        self._digest = hashlib.sha256()
-        self._splits: list[tuple[str, ...]] = []
-        self._boxes: list[int] = []
-        self._notes: list[tuple[str, str]] = []
-
-    def add(self, row: pa.Table) -> None:
-        """Count a row; its pixels are in the digest by their checksums."""
-        (values,) = row.drop_columns("frames").to_pylist()
-        self.lengths.append(len(row.column("frames")[0].as_buffer()))
-        self._digest.update(json.dumps({**values, "notes": []}, sort_keys=True).encode())
-        self._splits.append(tuple(values["splits"]))
-        if values["person_boxes"] is not None:
-            self._boxes.append(sum(map(len, values["person_boxes"])))
-        self._notes += [(values["video_id"], note) for note in values["notes"]]
-
-    def record(self, seal: Seal, settings: IngestSettings) -> ShardRecord:
-        """Of all rows."""
-        counts = [Counter(split) for split in zip(*self._splits, strict=True)]
-        return ShardRecord(
-            seal,
-            content=self._digest.hexdigest(),
-            splits=tuple({name: count[name] for name in SPLITS} for count in counts),
-            with_boxes=len(self._boxes),
-            without_person=self._boxes.count(0),
-            notes=tuple(self._notes),
-            seconds_per_video=settings.seconds_per_video,
-        )
+def _record(seal: Seal, rows: Sequence[Mapping[str, Any]], settings: IngestSettings) -> ShardRecord:
+    """What is known of a shard, by its rows without frames: these are in the digest by their checksums."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(json.dumps({**row, "notes": []}, sort_keys=True).encode())
+    counts = [Counter(split) for split in zip(*(row["splits"] for row in rows), strict=True)]
+    boxes = [sum(map(len, row["person_boxes"])) for row in rows if row["person_boxes"] is not None]
+    return ShardRecord(
+        seal,
+        content=digest.hexdigest(),
+        splits=tuple({name: count[name] for name in SPLITS} for count in counts),
+        with_boxes=len(boxes),
+        without_person=boxes.count(0),
+        notes=tuple((row["video_id"], note) for row in rows for note in row["notes"]),
+        seconds_per_video=settings.seconds_per_video,
+    )
 
 
 def _row(entry: VideoEntry, actions: tuple[int, ...], settings: IngestSettings) -> pa.Table:
