@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -128,12 +128,12 @@ def small_parts(path: Path, seal: Seal | None) -> Iterator[Path]:
 
     Raises: DamagedDataError: it is not what the seal says. OSError: it cannot be read.
     """
+    whole_or_copy: AbstractContextManager[Path] = nullcontext(path)
     if seal is None:
         if is_remote(path):
-            with without_frames(path) as local:
-                yield local
-        else:
-            yield path
+            whole_or_copy = without_frames(path)
+        with whole_or_copy as local:
+            yield local
         return
     try:
         size = path.stat().st_size
@@ -141,19 +141,13 @@ def small_parts(path: Path, seal: Seal | None) -> Iterator[Path]:
         raise DamagedDataError(f"{path} is missing") from error
     if size != seal.size:
         raise DamagedDataError(f"{path} is damaged (it has {size} bytes, not {seal.size})")
-    if not is_remote(path):
-        _check_digest(path, path, seal)
-        yield path
-        return
-    with with_holes(path, size, surroundings(size, seal.frames)) as local:
-        _check_digest(local, path, seal)
+    if is_remote(path):
+        whole_or_copy = with_holes(path, size, surroundings(size, seal.frames))
+    with whole_or_copy as local:
+        # Before anything parses it.
+        if digest_around(local, seal.frames) != seal.digest:
+            raise DamagedDataError(f"{path} is damaged (labels or layout have another checksum)")
         yield local
-
-
-def _check_digest(local: Path, path: Path, seal: Seal) -> None:
-    """See whether a shard is what it was, pixels aside, before anything parses it."""
-    if digest_around(local, seal.frames) != seal.digest:
-        raise DamagedDataError(f"{path} is damaged (labels or layout have another checksum)")
 
 
 def frame_offsets(file: pq.ParquetFile, source: pa.MemoryMappedFile, sizes: Sequence[int]) -> list[int]:

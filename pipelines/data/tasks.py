@@ -4,7 +4,6 @@ import logging
 import pickle
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from textwrap import shorten
 from typing import Any, TypeVar
@@ -41,23 +40,24 @@ def run_tasks(items: Sequence[Item], work: Callable[[Item], str], workers: int |
         # There is no other parameter that bounds the retries.
         warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
         dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-            partial(_run_batch, work=work),
-            batch_size=None,
-            num_cpus=1,
-            concurrency=workers,
-            max_retries=_RETRIES,
+            partial(_run_batch, work=work), batch_size=None, num_cpus=1, concurrency=workers, max_retries=_RETRIES
         )
-    with _tracebacks_hidden():
-        try:
-            for row in dataset.iter_rows():
-                if row["error"]:
-                    raise IngestError(f"{row['error']}. {_RESUME}")
-                yield int(row["position"]), str(row["said"])
-        except RayError as error:
-            raise IngestError(
-                f"Ray gave up a task, tried {_RETRIES + 1} times at most ({_first_sentence(error)}): "
-                f"if memory is short, use fewer --workers. {_RESUME}"
-            ) from error
+    logger = logging.getLogger("ray.data")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)  # Ray Data also logs the errors that are raised here.
+    try:
+        for row in dataset.iter_rows():
+            if row["error"]:
+                raise IngestError(f"{row['error']}. {_RESUME}")
+            yield int(row["position"]), str(row["said"])
+    except RayError as error:
+        reason = shorten(described(error).partition(". ")[0], _SHOWN_CHARACTERS)  # Ray's errors may have a page
+        raise IngestError(
+            f"Ray gave up a task, tried {_RETRIES + 1} times at most ({reason}): "
+            f"if memory is short, use fewer --workers. {_RESUME}"
+        ) from error
+    finally:
+        logger.setLevel(level)
 
 
 def _run_batch(batch: dict[str, NDArray[Any]], work: Callable[[Any], str]) -> dict[str, NDArray[Any]]:
@@ -67,30 +67,8 @@ def _run_batch(batch: dict[str, NDArray[Any]], work: Callable[[Any], str]) -> di
         try:
             said.append(work(pickle.loads(content)))
             errors.append("")
-        except Exception as error:  # whatever it is, the driver says it
+        except Exception as error:  # whatever it is, the driver says it; of what should not happen also the class
             said.append("")
-            errors.append(_said(error))
+            expected = isinstance(error, OSError | ValueError | MemoryError | DecoderError)
+            errors.append(one_line(error) if expected else described(error))
     return {"position": batch["position"], "said": np.array(said), "error": np.array(errors)}
-
-
-def _said(error: Exception) -> str:
-    """On one line; of what should not happen also the class."""
-    expected = isinstance(error, OSError | ValueError | MemoryError | DecoderError)
-    return one_line(error) if expected else described(error)
-
-
-@contextmanager
-def _tracebacks_hidden() -> Iterator[None]:
-    """Inside it, Ray Data keeps to itself the errors that are raised here, too."""
-    logger = logging.getLogger("ray.data")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-def _first_sentence(error: Exception) -> str:
-    """Of an error of Ray's, which may have a page."""
-    return shorten(described(error).partition(". ")[0], _SHOWN_CHARACTERS)
