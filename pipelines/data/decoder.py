@@ -10,10 +10,11 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 
-from pipelines.data.decoder_process import READY, Answer, Refusal, Request, described, fill, receive, send
+from pipelines.data.decoder_process import READY, Answer, Refusal, described, fill, receive, send
 from pipelines.data.schema import IngestSettings
 from stprivacy.video.decoding import VideoError
 from stprivacy.video.sampled import VideoFrames
@@ -43,9 +44,13 @@ class Decoder:
             takes longer than settings.seconds_per_video; crashed: it ends the process, twice. DecoderError: there is
             no process.
         """
-        request = Request(
-            path, settings.stride, settings.short_side_px, settings.tubelet_frames, settings.limits
-        )  # fmt: skip
+        request = {
+            "path": path,
+            "stride": settings.stride,
+            "short_side_px": settings.short_side_px,
+            "tubelet_frames": settings.tubelet_frames,
+            "limits": settings.limits,
+        }
         ends = []
         for _ in range(_ATTEMPTS):
             self._start_if_needed()
@@ -58,7 +63,7 @@ class Decoder:
                 ends.append(self.stop())
         raise VideoError("crashed", f"it ended the process that reads videos, twice ({', then '.join(ends)})")
 
-    def _ask(self, request: Request, seconds: float) -> tuple[VideoFrames, str]:
+    def _ask(self, request: dict[str, Any], seconds: float) -> tuple[VideoFrames, str]:
         deadline = time.monotonic() + seconds
         self._connection.settimeout(None if math.isinf(seconds) else seconds)
         send(self._connection, request)

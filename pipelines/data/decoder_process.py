@@ -16,24 +16,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from stprivacy.video.decoding import VideoError, VideoLimits
+from stprivacy.video.decoding import VideoError
 from stprivacy.video.sampled import VideoFrames, read_video
 
 READY = "ready"
 _LENGTH = struct.Struct("<Q")
 _PR_SET_PDEATHSIG = 1
 _BUFFER_BYTES = 4 << 20
-
-
-@dataclass(frozen=True)
-class Request:
-    """A local file to read, as `stprivacy.video.sampled.read_video` does."""
-
-    path: str
-    stride: int
-    short_side_px: int
-    tubelet_frames: int
-    limits: VideoLimits
 
 
 @dataclass(frozen=True)
@@ -56,7 +45,7 @@ class Refusal:
 
 
 def main(descriptor: int, parent: int, read: Callable[..., VideoFrames] = read_video) -> None:
-    """Answer requests on an inherited socket until the parent closes it or ends."""
+    """Answer requests, each the arguments of `read`, on an inherited socket until the parent closes it or ends."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit(0)  # it ended before the line above
@@ -74,10 +63,9 @@ def _serve(connection: socket.socket, read: Callable[..., VideoFrames]) -> None:
             request = receive(connection)
         except EOFError:
             return
-        assert isinstance(request, Request)
         try:
-            checksum = _checksum(request.path)
-            video = _read(request, read)
+            checksum = _checksum(request["path"])
+            video = read(**request)
         except VideoError as error:
             send(connection, Refusal(error.error, flat(str(error))))
         except Exception as error:  # a decoder may raise anything on hostile input
@@ -121,16 +109,6 @@ def flat(text: str) -> str:
 def described(error: Exception) -> str:
     """An error's class and what it says, on one line."""
     return ": ".join(filter(None, [type(error).__name__, flat(str(error))]))
-
-
-def _read(request: Request, read: Callable[..., VideoFrames]) -> VideoFrames:
-    return read(
-        request.path,
-        stride=request.stride,
-        short_side_px=request.short_side_px,
-        tubelet_frames=request.tubelet_frames,
-        limits=request.limits,
-    )
 
 
 def _checksum(path: str) -> str:
