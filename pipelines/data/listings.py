@@ -37,9 +37,10 @@ def check_listed(
     """
     entries: list[VideoEntry] = []
     rejected: list[Rejection] = []
-    earlier = _Earlier()
+    ids: set[str] = set()
+    files: dict[Hashable, str] = {}  # the id under which each came first
     for video in listed:
-        fault = video.fault or earlier.fault(video) or _fault(video, attribute_names)
+        fault = video.fault or _repetition(video, ids, files) or _fault(video, attribute_names)
         if fault:
             rejected.append(Rejection(video.video_id, video.path, *fault))
         else:
@@ -51,23 +52,15 @@ def check_listed(
     return Manifest(dataset, actions, tuple(attribute_names), tuple(entries), tuple(rejected), notes=tuple(notes))
 
 
-class _Earlier:
-    """What has been listed so far: ids, and the id under which each file came first."""
-
-    def __init__(self) -> None:
-        self._ids: set[str] = set()
-        self._files: dict[Hashable, str] = {}
-
-    def fault(self, video: Listed) -> tuple[str, str] | None:
-        """Why the listing is a repetition, if it is one; it is remembered."""
-        first = self._files.setdefault(_file_identity(video.path), video.video_id)
-        is_repeated = first != video.video_id or video.video_id in self._ids
-        self._ids.add(video.video_id)
-        if not is_repeated:
-            return None
-        return "duplicate", "this file is already listed above" + (
-            f", as {printable(first)}" if first != video.video_id else ""
-        )
+def _repetition(video: Listed, ids: set[str], files: dict[Hashable, str]) -> tuple[str, str] | None:
+    """Why the listing repeats an earlier one, if it does; it is added to the ids and files."""
+    first = files.setdefault(_file_identity(video.path), video.video_id)
+    is_repeated = first != video.video_id or video.video_id in ids
+    ids.add(video.video_id)
+    if not is_repeated:
+        return None
+    other = f", as {printable(first)}" if first != video.video_id else ""
+    return "duplicate", f"this file is already listed above{other}"
 
 
 def _file_identity(path: str) -> Hashable:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pipelines.locations import Location
 from pipelines.text import printable
-from stprivacy.storage import is_uri, location
+from stprivacy.storage import is_uri, is_utf8, location
 
 SPLITS = ("train", "test", "unused")
 # Columns of the published VP label files. The paper lists its attributes in another order; in this one, each attribute
@@ -120,7 +120,7 @@ class Manifest:
             if entry.video_id in seen:
                 raise ManifestError(f"{self.dataset} lists {printable(entry.video_id)} twice")
             seen.add(entry.video_id)
-            if not _is_storable(entry.video_id) or "\0" in entry.path:
+            if not entry.video_id or not is_utf8(entry.video_id) or "\0" in entry.video_id + entry.path:
                 raise ManifestError(
                     f"{self.dataset} lists the name {printable(entry.video_id)!r}, which is not text in UTF-8 without "
                     "NUL: rename the video"
@@ -135,14 +135,6 @@ class Manifest:
     def splits(self) -> int:
         """Official splits."""
         return len(self.entries[0].splits) if self.entries else 1
-
-
-def _is_storable(text: str) -> bool:
-    """Whether a name can be a video's id: not empty, and UTF-8 without NUL."""
-    try:
-        return bool(text) and b"\0" not in text.encode()
-    except UnicodeEncodeError:
-        return False
 
 
 def check_present(manifest: Manifest) -> None:
