@@ -83,7 +83,12 @@ def decoded(path: object, content: bytes) -> str:
         try:
             return content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            fault = _byte_fault(content, error.start)
+            byte = content[error.start : error.start + 1]
+            fault = (
+                f"line {_line_of(content, error.start)} holds the byte 0x{byte.hex()}, "
+                f"{byte.decode('cp1252', 'replace')} in Latin-1 and Windows-1252. "
+                "Save it as UTF-8 (in spreadsheets: CSV UTF-8), or: iconv -f WINDOWS-1252 -t UTF-8"
+            )
     raise ManifestError(f"{printable(str(path))} is not text in UTF-8: {fault}")
 
 
@@ -108,15 +113,6 @@ def _unmarked_utf16(sample: bytes) -> str:
         if upper.count(0) > 0.7 * len(upper) and lower.count(0) < 0.1 * len(lower):
             return name
     return ""
-
-
-def _byte_fault(content: bytes, start: int) -> str:
-    byte = content[start : start + 1]
-    letter = byte.decode("cp1252", "replace")
-    return (
-        f"line {_line_of(content, start)} holds the byte 0x{byte.hex()}, {letter} in Latin-1 and Windows-1252. "
-        "Save it as UTF-8 (in spreadsheets: CSV UTF-8), or: iconv -f WINDOWS-1252 -t UTF-8"
-    )
 
 
 def _line_of(content: bytes, position: int) -> int:

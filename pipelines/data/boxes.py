@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import count
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,26 +37,20 @@ def with_boxes(manifest: Manifest, path: Path) -> Manifest:
 
 
 def _read_lines(path: Path) -> Iterator[tuple[str, str, PersonBoxes]]:
+    """Place, video and boxes of each line; a line ends where JSON lines do, at a line feed alone."""
     seen: dict[str, int] = {}
-    for number, line in _lines(path):
-        video, boxes = _parse(f"{path}:{number}", line)
-        if video in seen:
-            raise ManifestError(f"{path}:{number}: video {brief(video)} has boxes in line {seen[video]} already")
-        seen[video] = number
-        yield f"{path}:{number}", video, boxes
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines that are not blank, each after its number; a line ends where JSON lines do, at a line feed alone."""
     with faults_named(path, "person boxes"), path.open("rb") as file:
-        for number in count(1):
-            line = file.readline(_LONGEST_LINE + 1)
+        for number, line in enumerate(iter(partial(file.readline, _LONGEST_LINE + 1), b""), start=1):
+            place = f"{path}:{number}"
             if len(line) > _LONGEST_LINE:
-                raise ManifestError(f"{path}:{number}: the line is longer than {_LONGEST_LINE >> 20} MiB, the limit")
-            if not line:
-                return
-            if line.strip():
-                yield number, decoded(f"{path}:{number}", line)
+                raise ManifestError(f"{place}: the line is longer than {_LONGEST_LINE >> 20} MiB, the limit")
+            if not line.strip():
+                continue
+            video, boxes = _parse(place, decoded(place, line))
+            if video in seen:
+                raise ManifestError(f"{place}: video {brief(video)} has boxes in line {seen[video]} already")
+            seen[video] = number
+            yield place, video, boxes
 
 
 def _parse(place: str, line: str) -> tuple[str, PersonBoxes]:

@@ -100,6 +100,9 @@ def _listed(header: Sequence[str], rows: Rows, folder: str) -> Iterator[Listed]:
         # Short rows lack labels, and that is what is said of them.
         cells = dict.fromkeys(header, "") | {name: cell.strip() for name, cell in zip(header, row, strict=False)}
         path, fault = _located(folder, cells["path"])
+        if any(map(str.strip, row[len(header) :])):
+            counts = f"{len(row)} cells for {len(header)} columns"
+            fault = "bad-row", f"line {line} has {counts}: a path or an action with a comma needs quotes around it"
         split = cells["split"].casefold()
         yield Listed(
             video_id=cells["path"] or f"line {line}",
@@ -107,15 +110,8 @@ def _listed(header: Sequence[str], rows: Rows, folder: str) -> Iterator[Listed]:
             action=cells["action"],
             privacy=[_label(cells[name]) for name in attributes],
             split=split if split in SPLITS else cells["split"],
-            fault=_row_fault(line, row, header) or fault,
+            fault=fault,
         )
-
-
-def _row_fault(line: int, row: Sequence[str], header: Sequence[str]) -> tuple[str, str] | None:
-    if not any(map(str.strip, row[len(header) :])):
-        return None
-    counts = f"{len(row)} cells for {len(header)} columns"
-    return "bad-row", f"line {line} has {counts}: a path or an action with a comma needs quotes around it"
 
 
 def _label(cell: str) -> str:
@@ -131,7 +127,12 @@ def _located(folder: str, cell: str) -> tuple[str, tuple[str, str] | None]:
     if not cell:
         return "", ("bad-path", "no path is given")
     if is_uri(cell):
-        return cell, _uri_fault(cell)
+        scheme, _, rest = cell.partition("://")
+        bucket, _, key = rest.partition("/")
+        if scheme in SCHEMES and bucket and key:
+            return cell, None
+        objects = ", ".join(f"{known}://BUCKET/KEY" for known in SCHEMES)
+        return cell, ("bad-path", f"neither a path nor an object ({objects})")
     found = path = _joined(folder, cell)
     # Most names have one spelling, and are not looked for here.
     if (not cell.isascii() or "\\" in cell) and not is_uri(path) and not os.path.exists(path):
@@ -146,11 +147,3 @@ def _joined(folder: str, cell: str) -> str:
     if cell.startswith("~/"):
         cell = os.path.expanduser(cell)
     return os.path.join(folder, cell.removeprefix("./"))
-
-
-def _uri_fault(cell: str) -> tuple[str, str] | None:
-    scheme, _, rest = cell.partition("://")
-    bucket, _, key = rest.partition("/")
-    if scheme in SCHEMES and bucket and key:
-        return None
-    return "bad-path", f"neither a path nor an object ({', '.join(f'{known}://BUCKET/KEY' for known in SCHEMES)})"

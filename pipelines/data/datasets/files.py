@@ -7,14 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipelines.data.annotation_files import (
-    LARGEST_BYTES,
-    brief,
-    decoded,
-    faults_named,
-    read_bounded,
-    read_csv_rows,
-)
+from pipelines.data.annotation_files import LARGEST_BYTES, brief, decoded, faults_named, read_bounded, read_csv_rows
 from pipelines.data.manifest import ManifestError
 from pipelines.text import printable
 from stprivacy.storage import filesystem, is_remote
@@ -130,10 +123,7 @@ def _state(path: str) -> os.stat_result | None:
 
 
 def _walk(folder: Path, locked: list[str]) -> Iterator[str]:
-    """All files below a folder in order, links followed, each real folder once.
-
-    What cannot be entered is added to `locked`, a reason each.
-    """
+    """All files below a folder in order, links followed, each real folder once; `locked` gets what is closed."""
     if is_remote(folder):
         store, key = filesystem(folder)
         # One listing; to ask of each object whether it is a file would be a request each.
@@ -141,8 +131,7 @@ def _walk(folder: Path, locked: list[str]) -> Iterator[str]:
         return
 
     def note(error: OSError) -> None:
-        is_absent = isinstance(error, FileNotFoundError) and error.filename == str(folder)
-        if not is_absent:
+        if not isinstance(error, FileNotFoundError) or error.filename != str(folder):
             locked.append(f"{printable(str(error.filename))} cannot be entered ({error.strerror})")
 
     seen: set[str] = set()

@@ -21,7 +21,11 @@ def load(sources: Sources) -> Manifest:
     folder, annotation_folder = sources.folders("hmdb51")
     annotations = Annotations(annotation_folder)
     splits = [_read_split(annotations, number) for number in SPLIT_NUMBERS]
-    _check_agreement(splits)
+    for number, split in zip(SPLIT_NUMBERS, splits, strict=True):
+        for video_id in sorted(split.keys() ^ splits[0].keys()):
+            action, _, name = video_id.partition("/")
+            lists, lacks = map(split_file_end, (number, 1) if video_id in split else (1, number))
+            raise ManifestError(f"{action}{lacks} does not list {name}, as {action}{lists} does")
     labels = VPLabels(annotations.file(LABELS_FILE), sources.label_order)
     files = VideoFiles(folder, parts=2)
     entries = labelled_entries(splits[0], files, labels, splits)
@@ -49,13 +53,3 @@ def _files_of(annotations: Annotations, number: int) -> Sequence[Path]:
             action = file.name.removesuffix(end)
             raise ManifestError(f"{file}: {action} is none of the {len(wanted)} actions that have a *{first}")
     return [annotations.file(name) for name in wanted]
-
-
-def _check_agreement(splits: Sequence[dict[str, str]]) -> None:
-    for number, split in zip(SPLIT_NUMBERS, splits, strict=True):
-        for video_id in sorted(split.keys() ^ splits[0].keys()):
-            action, _, name = video_id.partition("/")
-            has, lacks = (number, 1) if video_id in split else (1, number)
-            raise ManifestError(
-                f"{action}{split_file_end(lacks)} does not list {name}, as {action}{split_file_end(has)} does"
-            )

@@ -46,7 +46,10 @@ def load(sources: Sources) -> Manifest:
                 rejected.append(Rejection(video_id, path, "duplicate", message))
                 continue
             own = tuple(tag for tag in tags if kinds[tag] == "action")
-            entries[video_id] = VideoEntry(video_id, path, own, _multi_hot(tags, private), (part,))
+            labels = bytearray(len(private))
+            for tag in tags.keys() & private.keys():
+                labels[private[tag]] = 1
+            entries[video_id] = VideoEntry(video_id, path, own, bytes(labels), (part,))
     names = tuple(f"{kinds[tag]}_{tag}" for tag in private)
     return Manifest(
         "p-hvu", actions, names, tuple(entries.values()), tuple(rejected), multi_label=True, notes=files.notes
@@ -83,11 +86,3 @@ def _read_list(
             raise ManifestError(f"{place}: times must be seconds, got {brief(start)} and {brief(end)}") from error
         if {"action", *PRIVATE} <= {kinds[tag] for tag in tags}:
             yield names[0], names[1], tags
-
-
-def _multi_hot(tags: Mapping[str, None], columns: Mapping[str, int]) -> bytes:
-    labels = bytearray(len(columns))
-    for tag in tags:
-        if tag in columns:
-            labels[columns[tag]] = 1
-    return bytes(labels)

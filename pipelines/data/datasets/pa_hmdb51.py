@@ -41,18 +41,14 @@ def load(sources: Sources) -> Manifest:
     annotated = dict(read_annotations(annotation_folder))
     split = random_split(list(annotated), sources.split_seed)
     files = VideoFiles(folder, parts=2)
-    entries = tuple(
-        _entry(video_id, files.path(video_id), annotation, split[video_id])
-        for video_id, annotation in annotated.items()
-    )
+    entries: list[VideoEntry] = []
+    for video_id, annotation in annotated.items():
+        action, frames = video_id.partition("/")[0], privacy_frames(annotation)
+        labels = bytes(max(column) for column in zip(*frames, strict=True))
+        part = (split[video_id],)
+        entries.append(VideoEntry(video_id, files.path(video_id), (action,), labels, part, privacy_frames=frames))
     actions = tuple(sorted({entry.actions[0] for entry in entries}))
-    return Manifest("pa-hmdb51", actions, VP_LABEL_ORDER, entries, notes=files.notes)
-
-
-def _entry(video_id: str, path: str, annotation: Annotation, part: str) -> VideoEntry:
-    frames = privacy_frames(annotation)
-    privacy = bytes(max(column) for column in zip(*frames, strict=True))
-    return VideoEntry(video_id, path, (video_id.partition("/")[0],), privacy, (part,), privacy_frames=frames)
+    return Manifest("pa-hmdb51", actions, VP_LABEL_ORDER, tuple(entries), notes=files.notes)
 
 
 def privacy_frames(annotation: Annotation) -> list[list[int]]:
