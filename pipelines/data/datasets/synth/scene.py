@@ -94,7 +94,11 @@ def render(settings: SynthSettings, clip: Clip, scene: Scene) -> Iterator[Frame]
     """Paint the clip: frames [h w 3], 8 bits."""
     backdrop, margin = _backdrop(settings, clip, scene)
     actor = figure.FigurePainter(scene.actor_look, scene.actor_px * _SUPERSAMPLE)
-    companion = _companion_painter(settings, clip, scene)
+    companion: figure.FigurePainter | ObjectPainter
+    if scene.companion_is_person:
+        companion = figure.FigurePainter(scene.companion_look, scene.companion_px * _SUPERSAMPLE)
+    else:
+        companion = ObjectPainter(clip_generator(settings, clip, "object"), scene.companion_px * _SUPERSAMPLE)
     rng = clip_generator(settings, clip, "light")
     light = _light(rng, settings)
     flicker = 1 + rng.uniform(0, 0.05) * np.sin(np.arange(len(scene.camera)) * rng.uniform(0.1, 1.5))
@@ -206,10 +210,3 @@ class ObjectPainter:
             else:
                 draw.rectangle(box, color, figure.shaded(color, 0.6), edge)
             draw.line([(x - half * 0.7, y), (x + half * 0.7, y)], self._colors[0], edge)
-
-
-def _companion_painter(settings: SynthSettings, clip: Clip, scene: Scene) -> figure.FigurePainter | ObjectPainter:
-    unit = scene.companion_px * _SUPERSAMPLE
-    if scene.companion_is_person:
-        return figure.FigurePainter(scene.companion_look, unit)
-    return ObjectPainter(clip_generator(settings, clip, "object"), unit)

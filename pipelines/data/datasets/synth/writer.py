@@ -48,7 +48,9 @@ def generate(
         ValueError: `out` holds something else, or a data set of other settings.
     """
     todo = clips(settings)
-    _claim(out, settings)
+    note = SETTINGS_FILE if (out / SETTINGS_FILE).is_file() else _STARTED_FILE
+    wanted = {"generator_version": GENERATOR_VERSION, **asdict(settings)}
+    Claim(note, wanted, "a generated data set", is_ours=lambda name: name == _STARTED_FILE).make(out)
     remove_partials(out, below=True)
     if (out / SETTINGS_FILE).exists() and all(_video_path(out, clip).exists() for clip in todo):
         progress(len(todo), len(todo))
@@ -124,24 +126,13 @@ def _produce(out: Path, settings: SynthSettings, clip: Clip) -> str:
     return json.dumps({"video": clip.video_id, "boxes": boxes}, separators=(",", ":"))
 
 
-def _claim(out: Path, settings: SynthSettings) -> None:
-    """Check that `out` is empty or holds this data set, finished or begun, and note that it is begun."""
-    wanted = {"generator_version": GENERATOR_VERSION, **asdict(settings)}
-    note = SETTINGS_FILE if (out / SETTINGS_FILE).is_file() else _STARTED_FILE
-    Claim(note, wanted, "a generated data set", is_ours=lambda name: name == _STARTED_FILE).make(out)
-
-
 def _write_annotations(folder: Path, settings: SynthSettings, all_clips: tuple[Clip, ...], boxes: list[str]) -> None:
     splits = folder / "splits"
     splits.mkdir(parents=True, exist_ok=True)
     for action in settings.action_names:
-        content = "".join(_split_lines(clip for clip in all_clips if clip.action == action))
-        write_whole(splits / f"{action}_test_split1.txt", content.encode())
+        # HMDB51's own lines end in a space.
+        lines = [f"{clip.name} {_SPLIT_CODE[clip.split]} \n" for clip in all_clips if clip.action == action]
+        write_whole(splits / f"{action}_test_split1.txt", "".join(lines).encode())
     labels = {clip.video_id: np.array([clip.privacy], dtype=np.int64) for clip in all_clips}
     write_whole(folder / LABELS_FILE, pickle.dumps(labels, protocol=4))
     write_whole(folder / BOXES_FILE, "".join(line + "\n" for line in boxes).encode())
-
-
-def _split_lines(chosen: Iterable[Clip]) -> Iterator[str]:
-    # HMDB51's own lines end in a space.
-    return (f"{clip.name} {_SPLIT_CODE[clip.split]} \n" for clip in chosen)
