@@ -55,8 +55,10 @@ def inspect(out: Path, names: Sequence[str], before: Finished | None, settings: 
         for name, result in zip(names, pool.map(partial(_inspect, out, before), names), strict=True):
             if isinstance(result, str):
                 found.damaged[name] = result
-            elif result is not None and not _may_do_better(result, settings):
-                found.whole[name] = result
+            elif result is not None and result.record:
+                more = settings.seconds_per_video > result.record.seconds_per_video
+                if not (more and any(row["error"] == "timed-out" for row in result.rows)):
+                    found.whole[name] = result
     return found
 
 
@@ -73,12 +75,6 @@ def _inspect(out: Path, before: Finished | None, name: str) -> Quarantine | str 
             return quarantine
     except DamagedDataError as error:
         return error.fault
-
-
-def _may_do_better(quarantine: Quarantine, settings: IngestSettings) -> bool:
-    assert quarantine.record
-    more = settings.seconds_per_video > quarantine.record.seconds_per_video
-    return more and any(row["error"] == "timed-out" for row in quarantine.rows)
 
 
 def inspect_frames(out: Path, found: Found, workers: int | None) -> Iterator[tuple[str, str]]:

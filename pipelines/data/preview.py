@@ -22,8 +22,13 @@ def preview(manifest: Manifest) -> str:
     ]
     for number in range(manifest.splits):
         parts = Counter(entry.splits[number] for entry in manifest.entries)
+        lines.append(f"split {number + 1}: {split_counts(parts)}")
         tested = [entry.privacy for entry in manifest.entries if entry.splits[number] == "test"]
-        lines.append(f"split {number + 1}: {split_counts(parts)}{_floors_of(tested)}")
+        if tested:
+            f1, cmap = floors(tested)
+            lines[-1] += (
+                f"; floors of its test part: privacy_f1 {f1:.3f} (always yes), privacy_cmap {cmap:.1f} (prevalence)"
+            )
     absent = [entry.path for entry in manifest.entries if not entry.is_present]
     lines.append(f"on disk: {len(manifest.entries) - len(absent)} present, {len(absent)} absent")
     return "\n".join([*lines, *([listing(absent)] if absent else [])])
@@ -71,10 +76,3 @@ def floors(privacy: Sequence[bytes]) -> tuple[float, float]:
     """Macro-F1 of always answering yes, and mean prevalence (%), which is the cMAP of ignorance, of 0/1 labels."""
     prevalence = np.frombuffer(b"".join(privacy), np.uint8).reshape(len(privacy), -1).mean(0)
     return float((2 * prevalence / (1 + prevalence)).mean()), float(100 * prevalence.mean())
-
-
-def _floors_of(tested: Sequence[bytes]) -> str:
-    if not tested:
-        return ""
-    f1, cmap = floors(tested)
-    return f"; floors of its test part: privacy_f1 {f1:.3f} (always yes), privacy_cmap {cmap:.1f} (prevalence)"

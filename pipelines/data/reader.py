@@ -192,9 +192,13 @@ class ParquetClips:
         weight: float,
     ) -> Batch:
         action = torch.tensor([self._actions[row.actions[0]] for row in rows])
+        if self.multi_label:  # [b c] float32: 1 where the video shows the action
+            action = torch.zeros(len(rows), len(self.action_names))
+            for label, row in zip(action, rows, strict=True):
+                label[[self._actions[own] for own in row.actions]] = 1
         return Batch(
             video=video,
-            action=self._multi_hot(rows) if self.multi_label else action,
+            action=action,
             privacy=self._privacy(rows, shown),
             clip_index=torch.tensor(positions),
             weight=weight,
@@ -218,13 +222,6 @@ class ParquetClips:
         return torch.stack(
             [_labels(row.privacy_frames, width)[frames] for row, frames in zip(rows, shown, strict=True)]
         )
-
-    def _multi_hot(self, rows: Sequence[VideoRow]) -> Tensor:
-        """[b c] float32: 1 where the video shows the action."""
-        labels = torch.zeros(len(rows), len(self.action_names))
-        for label, row in zip(labels, rows, strict=True):
-            label[[self._actions[action] for action in row.actions]] = 1
-        return labels
 
 
 def _part_off(

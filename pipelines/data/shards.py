@@ -125,8 +125,14 @@ def _row(entry: VideoEntry, actions: tuple[int, ...], settings: IngestSettings) 
     with _on_disk(entry.path) as file:
         video, checksum = process_decoder().read(file, settings)
     with _failure_named("finding persons in it"):
-        boxes = _person_boxes(entry, video, settings)
+        if entry.person_boxes or settings.detector == "none":
+            boxes = _sampled(entry.person_boxes, video, settings)
+        else:
+            boxes = make_detector(settings.detector, settings.detector_weights)(video.frames)
     with _failure_named("storing it"):
+        # The pixels as one binary value, without a copy.
+        offsets = pa.array([0, video.frames.nbytes], pa.int64()).buffers()[1]
+        pixels = pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, offsets, pa.py_buffer(video.frames)])
         values = {
             "video_id": printable(entry.video_id),
             "actions": actions,
@@ -143,8 +149,7 @@ def _row(entry: VideoEntry, actions: tuple[int, ...], settings: IngestSettings) 
             "privacy_frames": _sampled(entry.privacy_frames, video, settings),
         }
         columns = [
-            _frames_column(video) if field.name == "frames" else pa.array([values[field.name]], field.type)
-            for field in VIDEO_SCHEMA
+            pixels if field.name == "frames" else pa.array([values[field.name]], field.type) for field in VIDEO_SCHEMA
         ]
         return pa.Table.from_arrays(columns, schema=VIDEO_SCHEMA)
 
@@ -156,12 +161,6 @@ def _failure_named(part: str) -> Iterator[None]:
         yield
     except Exception as error:  # a detector, or labels of any kind
         raise VideoError("failed", f"{part} failed: {described(error)}") from error
-
-
-def _frames_column(video: VideoFrames) -> pa.Array:
-    """The pixels as one binary value, without a copy."""
-    offsets = pa.array([0, video.frames.nbytes], pa.int64()).buffers()[1]
-    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, offsets, pa.py_buffer(video.frames)])
 
 
 @contextmanager
@@ -183,13 +182,6 @@ def _on_disk(path: str) -> Iterator[str]:
         except Exception as error:  # each store has errors of its own
             raise StorageError(f"{path} cannot be fetched: {described(error)}") from error
         yield str(file)
-
-
-def _person_boxes(entry: VideoEntry, video: VideoFrames, settings: IngestSettings) -> list[Any] | None:
-    """Boxes of each stored frame: those that are known, or else the detector's, if there is one."""
-    if entry.person_boxes or settings.detector == "none":
-        return _sampled(entry.person_boxes, video, settings)
-    return make_detector(settings.detector, settings.detector_weights)(video.frames)
 
 
 def _sampled(values: Sequence[Any] | None, video: VideoFrames, settings: IngestSettings) -> list[Any] | None:

@@ -209,16 +209,10 @@ def _check_row(row: VideoRow, description: Description) -> None:
         fault = f"privacy {list(row.privacy)} is not a 0 or 1 for each of {attributes} attributes"
     elif len(row.splits) != description.splits:
         fault = f"splits {row.splits} are not {description.splits}"
+    elif len(row.actions) != 1 and not (description.multi_label and row.actions):
+        fault = f"it has {len(row.actions)} actions; multi_label is {description.multi_label}"
+    elif min(row.actions) < 0 or max(row.actions) >= len(description.action_names):
+        fault = f"actions {list(row.actions)} are not in [0, {len(description.action_names)})"
     else:
-        fault = _action_fault(row.actions, description)
-    if fault:
-        raise ValueError(f"{row.shard}, video {row.video_id}: {fault}; ingest again")
-
-
-def _action_fault(actions: tuple[int, ...], description: Description) -> str:
-    names = len(description.action_names)
-    if len(actions) != 1 and not (description.multi_label and actions):
-        return f"it has {len(actions)} actions; multi_label is {description.multi_label}"
-    if min(actions) < 0 or max(actions) >= names:
-        return f"actions {list(actions)} are not in [0, {names})"
-    return ""
+        return
+    raise ValueError(f"{row.shard}, video {row.video_id}: {fault}; ingest again")
