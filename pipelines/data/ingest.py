@@ -10,7 +10,7 @@ from typing import Any
 
 from pipelines.data.checksums import DamagedDataError, file_digest
 from pipelines.data.inspection import Finished, Found, finished, inspect, inspect_frames
-from pipelines.data.ledger import Ledger, counts_of, make_ledger
+from pipelines.data.ledger import Ledger, make_ledger
 from pipelines.data.manifest import Manifest
 from pipelines.data.records import (
     QUARANTINE,
@@ -200,12 +200,15 @@ def _description(
         "multi_label": manifest.multi_label,
         "splits": manifest.splits,
     }
+    counts = {"videos_in": ledger.videos_in, "rows": ledger.rows, "quarantined": ledger.quarantined}
     identity = json.dumps([FORMAT_VERSION, settings.identity(), names, list(contents)], sort_keys=True)
     return {
         "format_version": FORMAT_VERSION,
         "dataset": manifest.dataset,
         **names,
-        **counts_of(ledger),
+        "counts": counts | ledger.splits[0],
+        "split_counts": ledger.splits,
+        "person_boxes": {"videos": ledger.with_boxes, "without_person": ledger.without_person},
         "settings": {"detector": settings.detector} | settings.identity(),
         "fingerprint": hashlib.sha256(identity.encode()).hexdigest(),
         "shards_digest": shards_digest,

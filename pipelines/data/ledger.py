@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from pipelines.data.decoder_process import flat
 from pipelines.data.manifest import SPLITS, split_counts
@@ -100,13 +99,3 @@ def make_ledger(videos_in: int, splits: int, quarantines: Sequence[Quarantine], 
         [note for record in records for note in record.notes],
         repaired,
     )
-
-
-def counts_of(ledger: Ledger) -> dict[str, Any]:
-    """What `dataset.json` says of a ledger."""
-    counts = {"videos_in": ledger.videos_in, "rows": ledger.rows, "quarantined": ledger.quarantined}
-    return {
-        "counts": counts | ledger.splits[0],
-        "split_counts": ledger.splits,
-        "person_boxes": {"videos": ledger.with_boxes, "without_person": ledger.without_person},
-    }

@@ -1,8 +1,5 @@
 """HMDB51 with the privacy labels of VP-HMDB51: 51 actions, three official splits."""
 
-from collections.abc import Sequence
-from pathlib import Path
-
 from pipelines.data.datasets.files import Annotations, VideoFiles
 from pipelines.data.datasets.splits import read_split, split_file_end
 from pipelines.data.datasets.vp import VPLabels, labelled_entries
@@ -34,22 +31,16 @@ def load(sources: Sources) -> Manifest:
 
 
 def _read_split(annotations: Annotations, number: int) -> dict[str, str]:
-    """Split of each `action/NAME.avi`."""
-    files = _files_of(annotations, number)
-    split: dict[str, str] = {}
-    for place, action, name, part in read_split(files, number):
-        if f"{action}/{name}" in split:
-            raise ManifestError(f"{place}: {name} is listed twice")
-        split[f"{action}/{name}"] = part
-    return split
-
-
-def _files_of(annotations: Annotations, number: int) -> Sequence[Path]:
-    """A split's files; those of split 1 say which actions there are. Raises: ManifestError: one too few or many."""
+    """Split of each `action/NAME.avi`; the files of split 1 say which actions there are."""
     first, end = split_file_end(SPLIT_NUMBERS[0]), split_file_end(number)
     wanted = [file.name.removesuffix(first) + end for file in annotations.ending(first)]
     for file in annotations.ending(end):
         if file.name not in wanted:
             action = file.name.removesuffix(end)
             raise ManifestError(f"{file}: {action} is none of the {len(wanted)} actions that have a *{first}")
-    return [annotations.file(name) for name in wanted]
+    split: dict[str, str] = {}
+    for place, action, name, part in read_split([annotations.file(name) for name in wanted], number):
+        if f"{action}/{name}" in split:
+            raise ManifestError(f"{place}: {name} is listed twice")
+        split[f"{action}/{name}"] = part
+    return split

@@ -1,7 +1,5 @@
 """vp-synth as its generator writes it: HMDB51-style split files, a pickle of privacy labels, person boxes."""
 
-from collections.abc import Iterator
-
 from pipelines.data.boxes import read_boxes
 from pipelines.data.datasets.splits import read_split, split_file_end
 from pipelines.data.datasets.synth.actions import ACTION_SETS
@@ -27,11 +25,9 @@ def load(sources: Sources) -> Manifest:
         raise ManifestError(f"{annotations / 'splits'} holds no file named <action>{split_file_end(1)}")
     videos_of_splits = tuple(read_split(files, 1))
     actions = {action for _, action, _, _ in videos_of_splits}
-
-    def listed() -> Iterator[Listed]:
-        for _, action, name, split in videos_of_splits:
-            video_id = f"{action}/{name}"
-            privacy = labels[video_id][0].tolist() if video_id in labels else unlabelled
-            yield Listed(video_id, str(videos / action / name), action, privacy, split, boxes.get(video_id))
-
-    return check_listed("vp-synth-b" if actions <= set(ACTION_SETS["b"]) else "vp-synth", ATTRIBUTE_NAMES, listed())
+    listed = []
+    for _, action, name, split in videos_of_splits:
+        video_id = f"{action}/{name}"
+        privacy = labels[video_id][0].tolist() if video_id in labels else unlabelled
+        listed.append(Listed(video_id, str(videos / action / name), action, privacy, split, boxes.get(video_id)))
+    return check_listed("vp-synth-b" if actions <= set(ACTION_SETS["b"]) else "vp-synth", ATTRIBUTE_NAMES, listed)
