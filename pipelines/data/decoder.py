@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.data.decoder_process import READY, Answer, Refusal, described, fill, receive, send
+from pipelines.data.decoder_process import BUFFER_BYTES, READY, Answer, Refusal, described, fill, receive, send
 from pipelines.data.schema import IngestSettings
 from stprivacy.video.decoding import VideoError
 from stprivacy.video.sampled import VideoFrames
@@ -23,7 +23,6 @@ PROCESS_MODULE = "pipelines.data.decoder_process"
 _ATTEMPTS = 2  # of a video whose process dies: the first time, another program may have taken the memory
 _START_SECONDS = 120.0
 _END_SECONDS = 5.0
-_BUFFER_BYTES = 4 << 20
 
 
 class DecoderError(RuntimeError):
@@ -87,7 +86,7 @@ class Decoder:
         self.stop()
         self._connection, theirs = socket.socketpair()
         with theirs:
-            self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+            self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
             code = f"from {PROCESS_MODULE} import main; main({theirs.fileno()}, {os.getpid()})"
             self._process = subprocess.Popen(
                 [sys.executable, "-c", code],

@@ -20,9 +20,9 @@ from stprivacy.video.decoding import VideoError
 from stprivacy.video.sampled import VideoFrames, read_video
 
 READY = "ready"
+BUFFER_BYTES = 4 << 20
 _LENGTH = struct.Struct("<Q")
 _PR_SET_PDEATHSIG = 1
-_BUFFER_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def main(descriptor: int, parent: int, read: Callable[..., VideoFrames] = read_v
 
 def _serve(connection: socket.socket, read: Callable[..., VideoFrames]) -> None:
     """Answer requests until the other end is closed; whatever `read` raises is an answer, too."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
     send(connection, READY)
     while True:
         try:

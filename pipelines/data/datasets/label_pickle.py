@@ -68,12 +68,12 @@ class _Machine:
         self.stack: list[Any] = []
         self._marks: list[int] = []
         self._memo: dict[int, Any] = {}
-        self._steps: dict[str, Callable[[], None]] = {
+        self._steps: dict[str, Callable[[], object]] = {
             "MARK": lambda: self._marks.append(len(self.stack)),
             "EMPTY_DICT": lambda: self.stack.append({}),
-            "DICT": lambda: self.stack.append(_filled({}, self._marked())),
-            "SETITEM": lambda: self._set([self.stack.pop(-2), self.stack.pop()]),
-            "SETITEMS": lambda: self._set(self._marked()),
+            "DICT": lambda: self.stack.append(_filled(self._marked(), {})),
+            "SETITEM": lambda: _filled([self.stack.pop(-2), self.stack.pop()], self.stack[-1]),
+            "SETITEMS": lambda: _filled(self._marked(), self.stack[-1]),
             "TUPLE": lambda: self.stack.append(tuple(self._marked())),
             "STACK_GLOBAL": lambda: self._ask(self.stack.pop(-2), self.stack.pop()),
             "REDUCE": self._call,
@@ -104,9 +104,6 @@ class _Machine:
         del self.stack[mark:]
         return found
 
-    def _set(self, items: list[Any]) -> None:
-        _filled(self.stack[-1], items)
-
     def _ask(self, module: Any, name: Any) -> None:
         asked = f"{module}.{name}" if isinstance(module, str) and isinstance(name, str) else "something without a name"
         if asked.replace("._core.", ".core.") not in {*_FUNCTIONS, "numpy.ndarray"}:
@@ -130,7 +127,7 @@ class _Machine:
             raise LabelPickleError(f"it sets the state of a {type(target).__name__}")
 
 
-def _filled(target: Any, items: list[Any]) -> dict[str, Any]:
+def _filled(items: list[Any], target: Any) -> dict[str, Any]:
     if not isinstance(target, dict) or not all(isinstance(key, str) for key in items[::2]):
         raise LabelPickleError("it holds a dict by something else than the names of videos")
     for key, value in zip(items[::2], items[1::2], strict=True):

@@ -151,10 +151,7 @@ class FigurePainter:
         thickness = self._unit * width * self._look.build
         draw.line(points, color, round(thickness))
         for point in points:
-            self._disc(draw, point, thickness / 2, color)
-
-    def _disc(self, draw: ImageDraw.ImageDraw, at: Point, radius: float, color: Color) -> None:
-        draw.ellipse((at[0] - radius, at[1] - radius, at[0] + radius, at[1] + radius), color)
+            draw.circle(point, thickness / 2, color)
 
     def _long_hair(self, draw: ImageDraw.ImageDraw, points: list[Point]) -> None:
         (x, y), radius = points[HEAD], self._unit * HEAD_RADIUS * 1.4
@@ -166,7 +163,7 @@ class FigurePainter:
         for side in (0, 1):
             leg = [points[HIP + side], points[KNEE + side], points[FOOT + side]]
             self._line(draw, leg, LEG_WIDTH, shaded(look.trousers, 0.82 if side else 1.0))
-            self._disc(draw, leg[2], self._unit * 0.046, look.shoes)
+            draw.circle(leg[2], self._unit * 0.046, look.shoes)
 
     def _torso(self, draw: ImageDraw.ImageDraw, points: list[Point]) -> None:
         look, unit = self._look, self._unit
@@ -191,7 +188,7 @@ class FigurePainter:
         half, thick = unit * 0.08 * look.build, max(1, round(unit * 0.018))
         if look.pattern == 0:
             draw.line([(at[2][0] - half, at[2][1]), (at[2][0] + half, at[2][1])], ink, thick)
-            self._disc(draw, at[0], unit * 0.013, ink)
+            draw.circle(at[0], unit * 0.013, ink)
         elif look.pattern == 1:
             draw.line([at[0], at[2]], ink, thick)
         else:
@@ -202,15 +199,15 @@ class FigurePainter:
         # Without an edge, a bare arm in front of a bare torso could not be seen to move.
         self._line(draw, [shoulder, elbow, hand], ARM_WIDTH + 0.022, shaded(self._arm, 0.6))
         self._line(draw, [shoulder, elbow, hand], ARM_WIDTH, self._arm)
-        self._disc(draw, hand, self._unit * 0.036, self._hand)
+        draw.circle(hand, self._unit * 0.036, self._hand)
 
     def _head(self, draw: ImageDraw.ImageDraw, at: Point) -> None:
         look, radius = self._look, self._unit * HEAD_RADIUS
         x, y = at
         if look.from_behind:
-            self._disc(draw, at, radius, look.hair)
+            draw.circle(at, radius, look.hair)
             return
-        self._disc(draw, at, radius, look.skin if look.open_face else look.mask)
+        draw.circle(at, radius, look.skin if look.open_face else look.mask)
         if look.open_face:
             self._face(draw, at)
         else:
@@ -222,7 +219,7 @@ class FigurePainter:
         for out in OUTWARD:
             eye = x + out * radius * 0.42
             draw.ellipse((eye - radius * 0.3, y - radius * 0.24, eye + radius * 0.3, y + radius * 0.2), _WHITE)
-            self._disc(draw, (eye, y), radius * 0.15, _DARK)
+            draw.circle((eye, y), radius * 0.15, _DARK)
         draw.ellipse((x - radius * 0.42, y + radius * 0.42, x + radius * 0.42, y + radius * 0.72), (150, 32, 40))
 
     def _mask_pattern(self, draw: ImageDraw.ImageDraw, at: Point) -> None:
