@@ -1,11 +1,11 @@
 """What an ingest would find, said without opening a video: counts, absent files, floors, labels that teach nothing."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from pipelines.data.manifest import Manifest, Rejection, listing, split_counts
+from pipelines.data.manifest import Manifest, listing, split_counts
 from pipelines.text import printable
 
 _NAMED = 10  # attributes in one message
@@ -18,8 +18,11 @@ def preview(manifest: Manifest) -> str:
     lines = [
         f"{manifest.dataset}: {manifest.videos_in} videos listed, {len(manifest.entries)} with labels "
         f"({labels}{len(manifest.action_names)} actions, {attributes} attributes)",
-        *_rejections(manifest.rejected),
     ]
+    for error, count in Counter(video.error for video in manifest.rejected).items():
+        first = next(video for video in manifest.rejected if video.error == error)
+        others = "" if count == 1 else f", and {count - 1} more"
+        lines.append(f"  {error} {count}: {printable(first.video_id)} ({printable(first.message)}){others}")
     for number in range(manifest.splits):
         parts = Counter(entry.splits[number] for entry in manifest.entries)
         lines.append(f"split {number + 1}: {split_counts(parts)}")
@@ -32,13 +35,6 @@ def preview(manifest: Manifest) -> str:
     absent = [entry.path for entry in manifest.entries if not entry.is_present]
     lines.append(f"on disk: {len(manifest.entries) - len(absent)} present, {len(absent)} absent")
     return "\n".join([*lines, *([listing(absent)] if absent else [])])
-
-
-def _rejections(rejected: Sequence[Rejection]) -> Iterator[str]:
-    for error, count in Counter(video.error for video in rejected).items():
-        first = next(video for video in rejected if video.error == error)
-        others = "" if count == 1 else f", and {count - 1} more"
-        yield f"  {error} {count}: {printable(first.video_id)} ({printable(first.message)}){others}"
 
 
 def warnings(manifest: Manifest) -> list[str]:

@@ -1,13 +1,22 @@
-"""Published annotation files by name, wherever they lie, and video files by what the annotations call them."""
+"""Published annotation files by name, wherever they lie, video files by what these call them, and splits."""
 
 import filecmp
+import hashlib
 import os
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from pipelines.data.annotation_files import LARGEST_BYTES, brief, decoded, faults_named, read_bounded, read_csv_rows
+from pipelines.data.annotation_files import (
+    LARGEST_BYTES,
+    brief,
+    decoded,
+    faults_named,
+    read_bounded,
+    read_csv_rows,
+    read_lines,
+)
 from pipelines.data.manifest import ManifestError
 from pipelines.text import printable
 from stprivacy.storage import filesystem, is_remote
@@ -20,6 +29,8 @@ VIDEO_SUFFIXES = (
 )
 _ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # those that can be read piece by piece
 _PIECE_BYTES = 1 << 20
+TRAIN_SHARE = 0.6
+_SPLIT_OF_CODE = {"0": "unused", "1": "train", "2": "test"}
 
 
 class Annotations:
@@ -83,7 +94,8 @@ class VideoFiles:
 
     def __init__(self, folder: Path, parts: int, ignore_case: bool = False) -> None:
         """Look through the folder, links followed; one that does not exist holds no files."""
-        self._folder, self._ignore_case = folder, ignore_case
+        self._folder = folder
+        self._key: Callable[[str], str] = str.casefold if ignore_case else str
         self._paths: dict[str, list[str]] = defaultdict(list)
         locked: list[str] = []
         for path in _walk(folder, locked):
@@ -104,9 +116,6 @@ class VideoFiles:
             one, other, name = map(printable, (*found[:2], names[0]))
             raise ManifestError(f"{one} and {other} are both taken for {name}: leave one below --videos")
         return found[0] if found else f"{self._folder}/{names[0]}"
-
-    def _key(self, name: str) -> str:
-        return name.casefold() if self._ignore_case else name
 
 
 def _different(paths: list[str]) -> list[str]:
@@ -187,3 +196,32 @@ def unzipped(path: Path, name: str, limit: int = LARGEST_BYTES) -> tuple[str, by
         # Piece by piece: if the archive says too little of the size, no more than one is unpacked.
         with archive.open(members[0]) as file:
             return label, b"".join(iter(lambda: file.read(_PIECE_BYTES), b""))
+
+
+def split_file_end(number: int) -> str:
+    """What follows the action in the name of a file of HMDB51's split of this number."""
+    return f"_test_split{number}.txt"
+
+
+def read_split(files: Sequence[Path], number: int) -> Iterator[tuple[str, str, str, str]]:
+    """Place, action, file name and split of each line of HMDB51's `<action>_test_split<number>.txt` files.
+
+    Names are matched exactly: they hold blanks' neighbours such as ! ( ) # [ ] & + ; ~ @.
+    Raises: ManifestError: a line that is not `NAME 0|1|2`.
+    """
+    for file in files:
+        for place, line in read_lines(file):
+            name, _, code = line.rpartition(" ")
+            if not name or code not in _SPLIT_OF_CODE:
+                raise ManifestError(f"{place}: expected `NAME 0`, `NAME 1` or `NAME 2`, got {brief(line)}")
+            yield place, file.name.removesuffix(split_file_end(number)), name.rstrip(), _SPLIT_OF_CODE[code]
+
+
+def random_split(video_ids: Sequence[str], seed: int) -> dict[str, str]:
+    """60 % train and 40 % test, in the order of a hash of seed and id: the same on every machine.
+
+    The papers that split at random published neither seed nor lists: this is another draw than theirs.
+    """
+    order = sorted(video_ids, key=lambda video_id: hashlib.sha256(f"{seed}/{video_id}".encode()).digest())
+    train = round(TRAIN_SHARE * len(order))
+    return {video_id: "train" if place < train else "test" for place, video_id in enumerate(order)}

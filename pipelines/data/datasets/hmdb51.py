@@ -1,7 +1,6 @@
 """HMDB51 with the privacy labels of VP-HMDB51: 51 actions, three official splits."""
 
-from pipelines.data.datasets.files import Annotations, VideoFiles
-from pipelines.data.datasets.splits import read_split, split_file_end
+from pipelines.data.datasets.files import Annotations, VideoFiles, read_split, split_file_end
 from pipelines.data.datasets.vp import VPLabels, labelled_entries
 from pipelines.data.manifest import VP_LABEL_ORDER, Manifest, ManifestError, Sources
 

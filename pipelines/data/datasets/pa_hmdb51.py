@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.data.annotation_files import brief, read_json_object
-from pipelines.data.datasets.files import Annotations, VideoFiles
-from pipelines.data.datasets.splits import random_split
+from pipelines.data.datasets.files import Annotations, VideoFiles, random_split
 from pipelines.data.manifest import VP_LABEL_ORDER, Manifest, ManifestError, Sources, VideoEntry
 from pipelines.text import printable
 

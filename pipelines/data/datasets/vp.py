@@ -1,6 +1,6 @@
 """The privacy labels of VP-HMDB51 and VP-UCF101: a pickle, read without running it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +41,8 @@ class VPLabels:
         columns = ",".join(label_order).split(",")
         if sorted(columns) != sorted(VP_LABEL_ORDER):
             raise ManifestError(f"label_order must hold {', '.join(VP_LABEL_ORDER)}, each once; got {columns}")
-        self._path, self._ignore_case = path, ignore_case
+        self._path = path
+        self._key: Callable[[str], str] = str.casefold if ignore_case else str
         own = [columns.index(name) for name in VP_LABEL_ORDER]
         self._labels: dict[str, bytes] = {}
         for key, label in load_label_pickle(path, len(columns)).items():
@@ -58,9 +59,6 @@ class VPLabels:
         if label is None:
             raise ManifestError(f"{self._path}: no labels for {video_id}, which the split files list")
         return label
-
-    def _key(self, name: str) -> str:
-        return name.casefold() if self._ignore_case else name
 
 
 def labelled_entries(

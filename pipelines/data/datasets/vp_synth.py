@@ -1,7 +1,7 @@
 """vp-synth as its generator writes it: HMDB51-style split files, a pickle of privacy labels, person boxes."""
 
 from pipelines.data.boxes import read_boxes
-from pipelines.data.datasets.splits import read_split, split_file_end
+from pipelines.data.datasets.files import read_split, split_file_end
 from pipelines.data.datasets.synth.actions import ACTION_SETS
 from pipelines.data.datasets.synth.settings import ATTRIBUTE_NAMES, BOXES_FILE, LABELS_FILE
 from pipelines.data.datasets.vp import load_label_pickle

@@ -11,8 +11,7 @@ import pytest
 
 from pipelines.data.annotation_files import read_json_object, read_lines
 from pipelines.data.datasets import load_manifest
-from pipelines.data.datasets.files import Annotations, VideoFiles, read_table
-from pipelines.data.datasets.splits import random_split
+from pipelines.data.datasets.files import Annotations, VideoFiles, random_split, read_table
 from pipelines.data.listings import Listed, check_listed
 from pipelines.data.manifest import ManifestError, Sources
 from tests.support.published_files import write_hmdb51, write_pa_hmdb51

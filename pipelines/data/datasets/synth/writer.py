@@ -127,12 +127,10 @@ def _produce(out: Path, settings: SynthSettings, clip: Clip) -> str:
 
 
 def _write_annotations(folder: Path, settings: SynthSettings, all_clips: tuple[Clip, ...], boxes: list[str]) -> None:
-    splits = folder / "splits"
-    splits.mkdir(parents=True, exist_ok=True)
     for action in settings.action_names:
         # HMDB51's own lines end in a space.
         lines = [f"{clip.name} {_SPLIT_CODE[clip.split]} \n" for clip in all_clips if clip.action == action]
-        write_whole(splits / f"{action}_test_split1.txt", "".join(lines).encode())
+        write_whole(folder / "splits" / f"{action}_test_split1.txt", "".join(lines).encode())
     labels = {clip.video_id: np.array([clip.privacy], dtype=np.int64) for clip in all_clips}
     write_whole(folder / LABELS_FILE, pickle.dumps(labels, protocol=4))
     write_whole(folder / BOXES_FILE, "".join(line + "\n" for line in boxes).encode())
