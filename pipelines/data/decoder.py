@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.data.decoder_process import BUFFER_BYTES, READY, Answer, Refusal, described, fill, receive, send
+from pipelines.data.decoder_process import BUFFER_BYTES, READY, Answer, described, fill, receive, send
 from pipelines.data.schema import IngestSettings
 from stprivacy.video.decoding import VideoError
 from stprivacy.video.sampled import VideoFrames
@@ -67,8 +67,8 @@ class Decoder:
         self._connection.settimeout(None if math.isinf(seconds) else seconds)
         send(self._connection, request)
         answer = receive(self._connection)
-        if isinstance(answer, Refusal):
-            raise VideoError(answer.error, answer.message)
+        if isinstance(answer, VideoError):
+            raise answer
         assert isinstance(answer, Answer)
         try:
             frames = np.empty(answer.shape, np.uint8)

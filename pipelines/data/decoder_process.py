@@ -36,14 +36,6 @@ class Answer:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """A file that is no row: the code of a VideoError and its message."""
-
-    error: str
-    message: str
-
-
 def main(descriptor: int, parent: int, read: Callable[..., VideoFrames] = read_video) -> None:
     """Answer requests, each the arguments of `read`, on an inherited socket until the parent closes it or ends."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -55,7 +47,7 @@ def main(descriptor: int, parent: int, read: Callable[..., VideoFrames] = read_v
 
 
 def _serve(connection: socket.socket, read: Callable[..., VideoFrames]) -> None:
-    """Answer requests until the other end is closed; whatever `read` raises is an answer, too."""
+    """Answer requests until the other end is closed; whatever `read` raises is an answer, too, as a VideoError."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
     send(connection, READY)
     while True:
@@ -67,9 +59,9 @@ def _serve(connection: socket.socket, read: Callable[..., VideoFrames]) -> None:
             checksum = _checksum(request["path"])
             video = read(**request)
         except VideoError as error:
-            send(connection, Refusal(error.error, flat(str(error))))
+            send(connection, VideoError(error.error, flat(str(error))))
         except Exception as error:  # a decoder may raise anything on hostile input
-            send(connection, Refusal("failed", f"reading it failed: {described(error)}"))
+            send(connection, VideoError("failed", f"reading it failed: {described(error)}"))
         else:
             frames = video.frames
             send(connection, Answer(checksum, frames.shape, video.fps, video.source_frames, video.notes))
