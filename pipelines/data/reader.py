@@ -114,10 +114,7 @@ class ParquetClips:
         return len(self._parts[part])
 
     def test_batches(self, batch_videos: int, part: TestPart = "test") -> Iterator[TestBatch]:
-        """The worker's test or validation videos, `batch_videos` at a time.
-
-        Raises: ValueError: no such videos.
-        """
+        """The worker's test or validation videos, `batch_videos` at a time. Raises: ValueError: no such videos."""
         if not self._parts[part]:
             raise ValueError(f"no videos in the {part} split: check the split column of what was ingested")
         return _prefetched(self._test_batches(self._parts[part], batch_videos), self._prefetch_batches)

@@ -98,9 +98,7 @@ def clip_generator(settings: SynthSettings, clip: Clip, purpose: str) -> np.rand
 
 def clips(settings: SynthSettings) -> tuple[Clip, ...]:
     """All clips, train before test. A clip's labels do not depend on how many clips there are."""
-    return tuple(_split(settings, "train", settings.train_videos)) + tuple(
-        _split(settings, "test", settings.test_videos)
-    )
+    return (*_split(settings, "train", settings.train_videos), *_split(settings, "test", settings.test_videos))
 
 
 def _split(settings: SynthSettings, split: str, videos: int) -> Iterator[Clip]:
