@@ -6,6 +6,7 @@ import os
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pipelines.data.annotation_files import (
@@ -120,15 +121,12 @@ class VideoFiles:
 
 def _different(paths: list[str]) -> list[str]:
     """The first name of each file; links that lead nowhere only if there is nothing else."""
-    files = {(state.st_dev, state.st_ino): path for path in reversed(paths) if (state := _state(path))}
+    files: dict[tuple[int, int], str] = {}
+    for path in reversed(paths):
+        with suppress(OSError):
+            state = os.stat(path)
+            files[state.st_dev, state.st_ino] = path
     return [path for path in paths if path in files.values()] or paths[:1]
-
-
-def _state(path: str) -> os.stat_result | None:
-    try:
-        return os.stat(path)
-    except OSError:
-        return None
 
 
 def _walk(folder: Path, locked: list[str]) -> Iterator[str]:

@@ -138,13 +138,22 @@ class FigurePainter:
 
     def paint(self, draw: ImageDraw.ImageDraw, joints: Array) -> None:
         """Paint the figure with joints [15 2] in pixels."""
+        look, unit = self._look, self._unit
         points: list[Point] = [(float(x), float(y)) for x, y in joints]
-        if self._look.long_hair_and_skirt:
-            self._long_hair(draw, points)
-        self._legs(draw, points)
+        if look.long_hair_and_skirt:
+            (x, y), radius = points[HEAD], unit * HEAD_RADIUS * 1.4
+            draw.rounded_rectangle((x - radius, y - radius, x + radius, y + unit * look.hair_length), radius, look.hair)
+        for side in (0, 1):
+            leg = [points[HIP + side], points[KNEE + side], points[FOOT + side]]
+            self._line(draw, leg, LEG_WIDTH, shaded(look.trousers, 0.82 if side else 1.0))
+            draw.circle(leg[2], unit * 0.046, look.shoes)
         self._torso(draw, points)
         for side in (0, 1):
-            self._paint_arm(draw, points[SHOULDER + side], points[ELBOW + side], points[HAND + side])
+            arm = [points[SHOULDER + side], points[ELBOW + side], points[HAND + side]]
+            # Without an edge, a bare arm in front of a bare torso could not be seen to move.
+            self._line(draw, arm, ARM_WIDTH + 0.022, shaded(self._arm, 0.6))
+            self._line(draw, arm, ARM_WIDTH, self._arm)
+            draw.circle(arm[2], unit * 0.036, self._hand)
         self._head(draw, points[HEAD])
 
     def _line(self, draw: ImageDraw.ImageDraw, points: list[Point], width: float, color: Color) -> None:
@@ -152,18 +161,6 @@ class FigurePainter:
         draw.line(points, color, round(thickness))
         for point in points:
             draw.circle(point, thickness / 2, color)
-
-    def _long_hair(self, draw: ImageDraw.ImageDraw, points: list[Point]) -> None:
-        (x, y), radius = points[HEAD], self._unit * HEAD_RADIUS * 1.4
-        bottom = y + self._unit * self._look.hair_length
-        draw.rounded_rectangle((x - radius, y - radius, x + radius, bottom), radius, self._look.hair)
-
-    def _legs(self, draw: ImageDraw.ImageDraw, points: list[Point]) -> None:
-        look = self._look
-        for side in (0, 1):
-            leg = [points[HIP + side], points[KNEE + side], points[FOOT + side]]
-            self._line(draw, leg, LEG_WIDTH, shaded(look.trousers, 0.82 if side else 1.0))
-            draw.circle(leg[2], self._unit * 0.046, look.shoes)
 
     def _torso(self, draw: ImageDraw.ImageDraw, points: list[Point]) -> None:
         look, unit = self._look, self._unit
@@ -194,12 +191,6 @@ class FigurePainter:
         else:
             for x, y in at[1:]:
                 draw.line([(x - half * 0.7, y), (x + half * 0.7, y)], ink, thick)
-
-    def _paint_arm(self, draw: ImageDraw.ImageDraw, shoulder: Point, elbow: Point, hand: Point) -> None:
-        # Without an edge, a bare arm in front of a bare torso could not be seen to move.
-        self._line(draw, [shoulder, elbow, hand], ARM_WIDTH + 0.022, shaded(self._arm, 0.6))
-        self._line(draw, [shoulder, elbow, hand], ARM_WIDTH, self._arm)
-        draw.circle(hand, self._unit * 0.036, self._hand)
 
     def _head(self, draw: ImageDraw.ImageDraw, at: Point) -> None:
         look, radius = self._look, self._unit * HEAD_RADIUS
