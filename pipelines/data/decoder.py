@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.data.decoder_process import BUFFER_BYTES, READY, Answer, described, fill, receive, send
+from pipelines.data.decoder_process import BUFFER_BYTES, READY, described, fill, receive, send
 from pipelines.data.schema import IngestSettings
 from stprivacy.video.decoding import VideoError
 from stprivacy.video.sampled import VideoFrames
@@ -69,16 +69,16 @@ class Decoder:
         answer = receive(self._connection)
         if isinstance(answer, VideoError):
             raise answer
-        assert isinstance(answer, Answer)
+        checksum, shape, fps, source_frames, notes = answer
         try:
-            frames = np.empty(answer.shape, np.uint8)
+            frames = np.empty(shape, np.uint8)
         except MemoryError as error:
             self.stop()  # it is sending what there is no room for
             raise VideoError("failed", f"its frames do not fit into memory: {described(error)}") from error
         if not math.isinf(seconds):
             self._connection.settimeout(max(deadline - time.monotonic(), 0.001))
         fill(self._connection, frames.reshape(-1).data)
-        return VideoFrames(frames, answer.fps, answer.source_frames, answer.notes), answer.checksum
+        return VideoFrames(frames, fps, source_frames, notes), checksum
 
     def _start_if_needed(self) -> None:
         if self._process is not None and self._process.poll() is None:

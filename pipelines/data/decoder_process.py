@@ -13,7 +13,6 @@ import stat
 import struct
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from stprivacy.video.decoding import VideoError
@@ -25,19 +24,12 @@ _LENGTH = struct.Struct("<Q")
 _PR_SET_PDEATHSIG = 1
 
 
-@dataclass(frozen=True)
-class Answer:
-    """A video, whose pixels follow: SHA-256 of the file, shape [T H W 3], and what else `VideoFrames` holds."""
-
-    checksum: str
-    shape: tuple[int, ...]
-    fps: float
-    source_frames: int
-    notes: tuple[str, ...]
-
-
 def main(descriptor: int, parent: int, read: Callable[..., VideoFrames] = read_video) -> None:
-    """Answer requests, each the arguments of `read`, on an inherited socket until the parent closes it or ends."""
+    """Answer requests, each the arguments of `read`, on an inherited socket until the parent closes it or ends.
+
+    A video is answered by the SHA-256 of its file, its shape [T H W 3] and what else `VideoFrames` holds, and then its
+    pixels; whatever `read` raises, by a VideoError.
+    """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit(0)  # it ended before the line above
@@ -47,7 +39,6 @@ def main(descriptor: int, parent: int, read: Callable[..., VideoFrames] = read_v
 
 
 def _serve(connection: socket.socket, read: Callable[..., VideoFrames]) -> None:
-    """Answer requests until the other end is closed; whatever `read` raises is an answer, too, as a VideoError."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
     send(connection, READY)
     while True:
@@ -64,7 +55,7 @@ def _serve(connection: socket.socket, read: Callable[..., VideoFrames]) -> None:
             send(connection, VideoError("failed", f"reading it failed: {described(error)}"))
         else:
             frames = video.frames
-            send(connection, Answer(checksum, frames.shape, video.fps, video.source_frames, video.notes))
+            send(connection, (checksum, frames.shape, video.fps, video.source_frames, video.notes))
             connection.sendall(frames.reshape(-1).data)
             del video, frames  # the next video needs the memory
 
