@@ -66,6 +66,7 @@ def steps(server: MlflowServer, run_id: str) -> list[int]:
     return sorted(metric.step for metric in MlflowClient(server.uri).get_metric_history(run_id, "loss"))
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_in_the_middle_gets_what_it_missed(server: MlflowServer, tmp_path: Path) -> None:
     said: list[str] = []
     tracker = Tracker(with_password(server.uri))
@@ -97,6 +98,7 @@ def test_a_server_that_dies_in_the_middle_gets_what_it_missed(server: MlflowServ
     assert {file.path for file in MlflowClient(server.uri).list_artifacts(run.run_id)} == {"environment.txt"}
 
 
+@pytest.mark.slow
 def test_a_server_that_is_down_gets_the_run_when_the_command_runs_again(server: MlflowServer, tmp_path: Path) -> None:
     server.kill()
     said: list[str] = []
@@ -117,6 +119,7 @@ def test_a_server_that_is_down_gets_the_run_when_the_command_runs_again(server: 
     assert steps(server, run.run_id) == [0, 1]
 
 
+@pytest.mark.slow
 def test_what_a_hung_server_does_late_is_not_there_twice(
     server: MlflowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,6 +144,7 @@ def test_what_a_hung_server_does_late_is_not_there_twice(
     assert steps(server, old.run_id) == steps(server, new.run_id) == [0, 1]
 
 
+@pytest.mark.slow
 def test_requests_whose_answers_are_lost_are_done_once(
     server: MlflowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,6 +186,7 @@ def test_requests_whose_answers_are_lost_are_done_once(
     assert client.get_run(run.run_id).info.status == "FINISHED"
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_while_a_model_is_sent_gets_all_of_it(
     server: MlflowServer, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,6 +218,7 @@ def test_a_server_that_dies_while_a_model_is_sent_gets_all_of_it(
 
 
 @pytest.mark.parametrize("path", ["/not-mlflow", "/api"])
+@pytest.mark.slow
 def test_a_server_without_mlflow_at_that_address_is_refused(server: MlflowServer, path: str) -> None:
     with pytest.raises(TrackingError, match="check the URI") as refused:
         Tracker(with_password(server.uri + path))
