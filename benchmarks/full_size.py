@@ -73,7 +73,7 @@ def choose(entries: Sequence[VideoEntry], videos: int) -> list[VideoEntry]:
 
 
 def prepare(annotations: Path, out: Path, videos: int, settings: IngestSettings) -> Path:
-    """Generate the chosen videos and ingest the list; gives back the data set, in which each must have become a row."""
+    """Generate the chosen videos and ingest the list; returns the data set, in which each must have become a row."""
     sources = Sources(out / "videos", annotations)
     chosen = choose(load_manifest("hmdb51", sources).entries, videos)
     for number, entry in enumerate(chosen):

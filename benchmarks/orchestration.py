@@ -61,7 +61,7 @@ def torchrun_worker(folders: Sequence[Path]) -> None:
 
 
 def under_torchrun(runs: Sequence[RunRequest], workers: int) -> list[dict[str, Any]]:
-    """Do the runs in order on one group of processes; gives back their results."""
+    """Do the runs in order on one group of processes; returns their results."""
     for run in runs:
         claim(run, LAUNCH)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={workers}"]

@@ -248,7 +248,7 @@ def main(
 
 
 def _against_deface(folder: Path, seconds: int, speeds: dict[str, Speed]) -> str:
-    """Add the speed of deface, with the back end that is the faster on a minute; gives back its name."""
+    """Add the speed of deface, with the back end that is the faster on a minute; returns its name."""
     install_deface(folder / "deface-env")
     tools = [deface_tool(folder / "deface-env", backend) for backend in BACKENDS]
     minutes = [(measured(watched, tool, folder, MINUTE), tool) for tool in tools]

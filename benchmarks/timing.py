@@ -48,7 +48,7 @@ class AdversarialStep:
         ).to(device)
 
     def __call__(self) -> dict[str, Tensor]:
-        """One step; gives back its loss terms."""
+        """One step; returns its loss terms."""
         terms = self.phase.backward(self.batch, ClipNoise(0, 0, self.batch.clip_index.tolist()))
         for learner in self.phase.learners:
             learner.clip_gradient(self.phase.name, 0)
@@ -56,7 +56,7 @@ class AdversarialStep:
         return terms
 
     def losses(self) -> tuple[float, float]:
-        """One step; gives back L_Action and L_Privacy."""
+        """One step; returns L_Action and L_Privacy."""
         terms = self()
         return float(terms["loss_action"]), float(terms["loss_privacy"])
 

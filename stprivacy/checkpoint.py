@@ -24,7 +24,7 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What was saved after step `number`: weights by name, and everything else that training needs to go on."""
+    """What was saved after step `number`: weights by name, and everything else that training needs to resume."""
 
     number: int
     path: Path
@@ -112,7 +112,7 @@ def newest_whole(folder: Path) -> tuple[Checkpoint | None, dict[int, str]]:
 
 
 def check_about(checkpoint: Checkpoint, expected: Mapping[str, Any]) -> None:
-    """See whether a checkpoint is for the data and the model that it is to be used with.
+    """Check that a checkpoint is for the data and the model that it is to be used with.
 
     `expected` are plain values that `state["about"]` should hold, such as the attributes' names in order.
     Raises: CheckpointError: one of them differs.
@@ -142,7 +142,7 @@ def load_weights(module: nn.Module, checkpoint: Checkpoint, prefix: str) -> None
 
 
 def check_weights(module: nn.Module, checkpoint: Checkpoint, prefix: str) -> None:
-    """See whether those weights of a checkpoint whose names start with `prefix` are a module's.
+    """Check that those weights of a checkpoint whose names start with `prefix` fit a module.
 
     Raises: CheckpointError: they are not.
     """

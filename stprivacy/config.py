@@ -26,14 +26,14 @@ def _not_negative(owner: object, *names: str) -> None:
 
 
 def check_keep_ratio(keep_ratio: float) -> float:
-    """Give back keep_ratio if it lies in (0, 1]; raise ValueError otherwise."""
+    """Return keep_ratio if it lies in (0, 1]; raise ValueError otherwise."""
     if not 0 < keep_ratio <= 1:
         raise ValueError(f"keep_ratio must be in (0, 1], got {keep_ratio}")
     return keep_ratio
 
 
 def check_released_quality(quality: int) -> int:
-    """Give back H.264's constant rate factor if it lies in 0..51; raise ValueError otherwise."""
+    """Return H.264's constant rate factor if it lies in 0..51; raise ValueError otherwise."""
     if not 0 <= quality <= 51:
         raise ValueError(f"released_quality must be in 0..51, H.264's constant rate factors, got {quality}")
     return quality

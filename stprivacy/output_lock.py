@@ -1,4 +1,4 @@
-"""One process at a time writes to an output folder; a second one is told who does.
+"""One process at a time writes to an output folder; a second one reads who does.
 
 On a local disk, the lock is the kernel's (flock): it ends with the process, however that ends. Object stores, and
 file systems without flock, have none: there, a lease names its owner, who renews it; one that stands still has none.

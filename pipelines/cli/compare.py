@@ -38,7 +38,7 @@ def _compare(
 ) -> list[Path]:
     """Run what is missing of the matrix and write result.json, table.md, table.tex and table.csv.
 
-    A finished cell is never run again; an interrupted one goes on.
+    A finished cell is never run again; an interrupted one resumes.
 
     Args:
         comparison: what is compared
@@ -60,7 +60,7 @@ def _compare(
 
 
 def run_comparison(comparison: Comparison, out: Path, where: LaunchOptions, parallel: int = 1) -> list[Path]:
-    """The same, from its settings; gives back the files."""
+    """The same, from its settings; returns the files."""
     cells = cells_of(comparison, out)
     requests = {request.folder: request for cell in cells for request in (*cell.before, cell.request)}
     launch_runs(list(requests.values()), out, where, parallel)

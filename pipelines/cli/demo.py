@@ -21,7 +21,7 @@ from stprivacy.storage import named_location
 
 
 def prepare_data(out: Path, settings: SynthSettings, recipe: Recipe, workers: int, progress: Progress) -> Path:
-    """Generate vp-synth below `out` and ingest it, or finish what was begun; gives back the ingested data set."""
+    """Generate vp-synth below `out` and ingest it, or finish what was begun; returns the ingested data set."""
     name = "vp-synth" if settings.actions == "a" else "vp-synth-b"
     raw, data = out / name, out / f"{name}-ingested"
     total = settings.train_videos + settings.test_videos

@@ -67,7 +67,7 @@ def _run_row(
     options: tyro.conf.OmitArgPrefixes[PaperOptions] = PaperOptions(),
     where: tyro.conf.OmitArgPrefixes[LaunchOptions] = LaunchOptions(),
 ) -> dict[str, Any]:
-    """Run a row of the paper's tables; an interrupted one goes on.
+    """Run a row of the paper's tables; an interrupted one resumes.
 
     Args:
         row: its name; --list prints them all, with the exact command and the paper's values

@@ -64,7 +64,7 @@ def _sweep(
     stop_at: tuple[int, ...] = (),
     where: tyro.conf.OmitArgPrefixes[LaunchOptions] = LaunchOptions(workers=1),
 ) -> tuple[dict[str, Any], Path]:
-    """Run what is missing of a sweep; an interrupted one goes on, and no finished trial is run again.
+    """Run what is missing of a sweep; an interrupted one resumes, and no finished trial is run again.
 
     Args:
         data: ingested data set that trials are trained and tested on

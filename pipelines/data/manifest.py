@@ -100,7 +100,7 @@ class Rejection:
 class Manifest:
     """All videos of a data set in order, on disk or not, and the names of actions and attributes in label order.
 
-    notes: what the reader should tell the user, a line each.
+    notes: what the user should read, a line each.
     Raises: ManifestError: nothing is listed, a video twice, or one whose name cannot be stored.
     """
 

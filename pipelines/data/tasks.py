@@ -61,7 +61,7 @@ def run_tasks(items: Sequence[Item], work: Callable[[Item], str], workers: int |
 
 
 def _run_batch(batch: dict[str, NDArray[Any]], work: Callable[[Any], str]) -> dict[str, NDArray[Any]]:
-    """What the items' work says. Its errors are told as text: Ray would make pages of them."""
+    """What the items' work says. Its errors come as text: Ray would make pages of them."""
     said, errors = [], []
     for content in batch["item"]:
         try:

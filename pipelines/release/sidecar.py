@@ -1,6 +1,6 @@
 """The JSON file beside each released video: enough to audit or reproduce it.
 
-Written after the video, it marks the pair as done. It tells digests of the video, of itself, and of the source, by
+Written after the video, it marks the pair as done. It holds digests of the video, of itself, and of the source, by
 which whoever has the source recognises it; where names are opaque, that last one is keyed by a salt, and tells nothing
 without the key file.
 """
@@ -43,7 +43,7 @@ def version_of(place: Path) -> dict[str, Any]:
 
 
 def source_facts(source: Mapping[str, Any], salt: str) -> dict[str, Any]:
-    """What is told of a source: `file_digest` and `version_of` or, with a salt (hexadecimal), keyed digests of each."""
+    """What is noted of a source: `file_digest` and `version_of`; with a salt (hexadecimal), keyed digests of each."""
     return {"keyed_source": _keyed(source, salt)} if salt else {"source": dict(source)}
 
 
@@ -71,7 +71,7 @@ def make_sidecar(
     source: Mapping[str, Any],
     output: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What is told of a released video.
+    """What is recorded of a released video.
 
     Args: keep: a packed mask for each slot; video: its frames and seconds; source: `source_facts`; output:
         `file_digest` and `version_of` it.
@@ -110,7 +110,7 @@ def read_sidecar(path: Path) -> dict[str, Any]:
 def source_if_done(item: ReleaseItem, out: Path) -> dict[str, Any] | None:
     """Digest and size of a source whose video is there, as it was written and made from it; None if it is not.
 
-    Files are read; so are objects whose store tells another version than the one that was noted. Of others, which are
+    Files are read; so are objects whose store reports another version than the one that was noted. Of others, which are
     not, there is no digest.
     """
     try:
@@ -123,7 +123,7 @@ def source_if_done(item: ReleaseItem, out: Path) -> dict[str, Any] | None:
 
 
 def _same(place: Path, told: Mapping[str, Any], salt: str = "") -> dict[str, Any] | None:
-    """What is found out about a file in comparing it with what is told of it; None if it differs."""
+    """What is found out about a file in comparing it with what is recorded of it; None if it differs."""
 
     def agrees(facts: Mapping[str, Any]) -> bool:
         return (_keyed(facts, salt) if salt else facts).items() <= told.items()

@@ -35,7 +35,7 @@ def release_through_ray(
 ) -> tuple[list[Outcome], int]:
     """Release files by workers that each have the network; needs a connected Ray.
 
-    Returns what became of each file, and the source frames read; `progress` is told of both as they grow, `learned` of
+    Returns what became of each file, and the source frames read; `progress` gets both as they grow, `learned` of
     each outcome when its task is over.
     Raises: ValueError: GPUs are asked for, and Ray knows of none.
     """
@@ -100,7 +100,7 @@ class _Worker:
 
 
 class _Board:
-    """An actor to which the workers tell how far they are."""
+    """An actor to which the workers report progress."""
 
     def __init__(self) -> None:
         self._frames = self._files = 0

@@ -117,7 +117,7 @@ class OpenVideo:
         return Clip(self.name, self._deployed.prepare(pixels), last)
 
     def take(self, done: AnonymizedClip) -> bool:
-        """Write the clip that was read first of those not yet written; gives back whether it was the last.
+        """Write the clip that was read first of those not yet written; returns whether it was the last.
 
         Raises: WriteError: it cannot be written. VideoError: the source's sound cannot be read.
         """

@@ -42,7 +42,7 @@ def release_videos(
 ) -> list[Outcome]:
     """Release each file, or name what is wrong with it; a failed one leaves nothing behind and stops no other.
 
-    `report` is told now and then how many more source frames were read, and files done with.
+    `report` gets, now and then, how many more source frames were read, and files done with.
     """
     attempts = Attempts(destination.out)
     before = {item.name: attempts.before(item.name) for item in items}
@@ -129,7 +129,7 @@ class _Work:
         return clips, broken
 
     def _write(self, done: Sequence[AnonymizedClip]) -> dict[str, _Ended]:
-        """Write what became of clips; gives back the videos that are over, finished or not."""
+        """Write what became of clips; returns the videos that are over, finished or not."""
         over: dict[str, _Ended] = {}
         for clip in done:
             video = self._open.get(str(clip.video))

@@ -1,4 +1,4 @@
-"""The files of a run folder by which the driver and the workers of a launch tell each other what they need to know."""
+"""The files of a run folder through which the driver and the workers of a launch exchange what they need."""
 
 import json
 from collections.abc import Mapping

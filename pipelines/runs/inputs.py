@@ -22,10 +22,10 @@ Input = Mapping[str, Any]
 
 
 def check_inputs(run: RunRequest) -> dict[str, Input]:
-    """See whether what a run was begun with is what is there now; returns all that is known of it.
+    """Check that what a run was begun with is what is there now; returns all that is known of it.
 
     What is gone cannot differ; a run from before inputs were noted is known by the data set that its result names.
-    Raises: ValueError: something differs; the message says what, and how to go on.
+    Raises: ValueError: something differs; the message says what, and how to continue.
     """
     begun, now = _noted(run.folder), present_inputs(run.config)
     changed = [
@@ -54,7 +54,7 @@ def trained_on(folder: Path) -> dict[str, Input]:
 
 
 def check_unchanged(source: Path, data: str) -> None:
-    """See whether the run in `source`, if it was trained on the data set `data`, was so as that is now.
+    """Check that the run in `source`, if trained on the data set `data`, was trained on its current state.
 
     Raises: ValueError: the data set has changed since.
     """

@@ -20,7 +20,7 @@ _SHOWN_NAMES = 8
 
 
 def check_labels(runs: Sequence[RunBase], tell: Callable[[str], None]) -> None:
-    """See whether each run has videos to train on and to test on, with labels that differ.
+    """Check that each run has videos to train on and to test on, with labels that differ.
 
     `tell` gets a sentence, once, for each attribute that limits a run without making it pointless.
     Raises: ValueError: a part that a run needs is empty, or has nothing to learn or to score in it.

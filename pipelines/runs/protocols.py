@@ -19,7 +19,7 @@ PROTOCOLS: Mapping[ProtocolName, str] = {
 
 
 def check_protocol(run: EvaluateRun) -> None:
-    """See whether an evaluation's data and anonymizer are those of its protocol.
+    """Check that an evaluation's data and anonymizer match its protocol.
 
     Raises: ValueError: they are not; the message says what was expected where.
     """
@@ -29,7 +29,7 @@ def check_protocol(run: EvaluateRun) -> None:
 
 
 def check_data(run: EvaluateRun) -> None:
-    """See whether an evaluation's data are those of its protocol. Raises: ValueError: as `check_protocol`."""
+    """Check that an evaluation's data match its protocol. Raises: ValueError: as `check_protocol`."""
     data = read_description(location(run.data))
     single = "one action for each video, and this data set has several: that is protocol ospar"
     if data.multi_label and run.protocol != "ospar":

@@ -1,1 +1,1 @@
-"""MLflow: what it is told about a run, from where, and how it survives an outage."""
+"""MLflow: what it records about a run, from where, and how that survives an outage."""

@@ -1,4 +1,4 @@
-"""A tracking server that goes away for a while: when to try again, and what the user is told meanwhile."""
+"""A tracking server that goes away for a while: when to try again, and what the user reads meanwhile."""
 
 import os
 import sys
@@ -38,7 +38,7 @@ class TrackingConnection:
         self._next_attempt, self._wait_seconds = 0.0, FIRST_WAIT_SECONDS
 
     def open(self, action: Callable[[], None]) -> None:
-        """The first attempt, when the user still looks: what waiting does not mend is raised.
+        """The first attempt, when the user still looks: what waiting does not fix is raised.
 
         Raises: TrackingError: no such host, no MLflow server there, or it refuses the login.
         """

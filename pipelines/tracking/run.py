@@ -1,4 +1,4 @@
-"""One MLflow run: what it is told is done at once or, where the store does not answer, later and in the same order."""
+"""One MLflow run: requests are sent at once or, if the store does not answer, later and in the same order."""
 
 import json
 import re

@@ -97,7 +97,7 @@ class Tracker:
 
     @contextmanager
     def pipeline(self, parent: str, say: Callable[[str], None] = say_on_stderr) -> Iterator[None]:
-        """While runs under this parent are done: the machine's load is logged there, and `say` tells of outages.
+        """While runs under this parent are done: the machine's load is logged there, and `say` reports outages.
 
         At the end what waits is sent, or the user is told what the store does not have. Within another pipeline of
         this tracker it does nothing.
@@ -246,7 +246,7 @@ def _client(tracking_uri: str) -> "MlflowClient":
 
     for chatty in ("mlflow", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    # It warns of each repeated request; `TrackingConnection` tells of an outage, once.
+    # It warns of each repeated request; `TrackingConnection` reports an outage once.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     return MlflowClient(tracking_uri)
 

@@ -70,7 +70,7 @@ class RayTrainContext:
         return [part[:size].to(rows.device) for part, size in zip(parts, sizes, strict=True)]
 
     def rewind(self, phase: str, step: int) -> None:
-        """Drop the phase's lines after `step` from the history, and damaged ones, of which the user is told.
+        """Drop the phase's lines after `step` from the history, and damaged ones, which are reported.
 
         Call it on every rank, after loading a checkpoint, or with 0 where there is none.
 

@@ -34,7 +34,7 @@ Result = dict[str, float | str]
 
 
 def execute(config: dict[str, Any], folder: Path, context: PhaseContext, store: CheckpointStore) -> Result:
-    """Run the phase that `config` describes; gives back what belongs into result.json, the same on every worker."""
+    """Run the phase that `config` describes; returns what belongs into result.json, the same on every worker."""
     run = run_of(config)
     check_source(run)
     data = _open(run, location(run.data), context)
@@ -79,7 +79,7 @@ def _open(run: RunBase, folder: Path, context: PhaseContext, **options: Any) -> 
 def _without_person(run: EvaluateRun, data: ParquetClips, training: Training) -> Result:
     """Count, and tell, the test videos that the anonymizer leaves as they are, as no person was found in them."""
     missed = data.test_videos_without_person()
-    if missed and training.store.empty:  # a run that goes on has told
+    if missed and training.store.empty:  # a resumed run has already said so
         training.context.tell(
             f"no person was found in {missed} of {data.test_size()} test videos: {run.anonymizer} leaves them as they "
             "are (clips_without_person in result.json). With --region frame it would not"

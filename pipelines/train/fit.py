@@ -18,7 +18,7 @@ class Fit(threading.Thread):
     """One `TorchTrainer.fit`: start it beside a thread that follows its runs, or `run` it here.
 
     The runs, of which there must be one, are to be claimed by the launch `identity` first. Afterwards, `check_outcome`
-    tells what came of them.
+    reports what came of them.
 
     Args:
         num_workers: processes that share each batch; with `use_gpu` each has a GPU.
@@ -65,7 +65,7 @@ class Fit(threading.Thread):
             remove_folder(self._scratch)
 
     def check_outcome(self) -> None:
-        """See whether all runs are done.
+        """Check that all runs are done.
 
         Raises:
             PhaseError: one is not, for a reason that trying again does not remove.

@@ -1,4 +1,4 @@
-"""Starts Ray Train workers on a list of runs, follows them, and gives back their results."""
+"""Starts Ray Train workers on a list of runs, follows them, and returns their results."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -30,15 +30,15 @@ def launch(
     parallel: int = 1,
     executor: str = EXECUTOR,
 ) -> list[dict[str, Any]]:
-    """Do the runs in order on one group of workers; gives back result.json of each. `cluster.start` comes first.
+    """Do the runs in order on one group of workers; returns result.json of each. `cluster.start` comes first.
 
-    Finished runs are not done again, unfinished ones go on from their newest checkpoint, whoever died. With several
-    groups at a time, one that fails does not keep the others from their ends.
+    Finished runs are not done again; unfinished ones resume from their newest checkpoint after any failure. With
+    several groups at a time, one that fails does not keep the others from their ends.
 
     Args:
         num_workers: processes that share each batch; with `use_gpu` each has a GPU.
         parallel: groups at a time, each on runs that no other's start from (`from_run`).
-        tracker: where metrics go while the runs go on; `parent` names their common parent run there.
+        tracker: where metrics go during the runs; `parent` names their common parent run there.
         max_failures: how often the group is started again after a worker was lost.
         executor: "module:function" called as (config, folder, context, store); what it returns becomes result.json.
 
@@ -71,7 +71,7 @@ def independent_runs(runs: Sequence[RunRequest]) -> list[list[RunRequest]]:
 
 
 def _lock_and_claim(runs: Sequence[RunRequest], stack: ExitStack) -> str:
-    """Lock the unfinished runs' folders as long as `stack` lasts, and claim them; gives back the launch's identity."""
+    """Lock the unfinished runs' folders as long as `stack` lasts, and claim them; returns the launch's identity."""
     for run in runs:
         if not run.finished:
             stack.enter_context(output_lock(run.folder))

@@ -47,7 +47,7 @@ def _head(name: PrivacyHead, run: AdversarialRun, settings: AttackerSettings) ->
 def _vita(run: AdversarialRun, training: Training) -> FrameEnsembleObjective:
     def make_adversary() -> FrameRecognizer:
         adversary = FrameRecognizer(run.recognizer, run.model.clip, len(training.data.attribute_names))
-        # Also where the phase goes on: a restart in mid-phase begins from these weights, and not from random ones.
+        # Also where the phase resumes: a restart in mid-phase begins from these weights, and not from random ones.
         if run.recognizer.pretrained:
             start_from_pretrained({"adversary": adversary.recognizer}, run.recognizer)
         return adversary

@@ -52,11 +52,11 @@ class Concurrency:
 def run_sweep(sweep: Sweep, out: Path, where: LaunchOptions, concurrency: Concurrency) -> dict[str, Any]:
     """Do what is missing of a sweep in `out` and write result.json, front.csv, front.html and front.png there.
 
-    Gives back the content of result.json.
+    Returns the content of result.json.
 
     Raises:
         ValueError: `out` holds a sweep with other settings.
-        PhaseError: raw could not be evaluated, or workers were lost too often; the same command goes on.
+        PhaseError: raw could not be evaluated, or workers were lost too often; the same command resumes.
     """
     tracker = Tracker(tracking_uri(where, out))
     parent = where.group or out.name
@@ -144,7 +144,7 @@ class _Tuning(threading.Thread):
             self._search.end()
 
     def check_outcome(self, trials: dict[int, Trial]) -> None:
-        """See whether all trials have ended. Raises: PhaseError: they have not."""
+        """Check that all trials have ended. Raises: PhaseError: they have not."""
         from pipelines.tune.search import ended
 
         if isinstance(self._error, PhaseError):

@@ -53,7 +53,7 @@ class Shared:
         self._lock = threading.Lock()
 
     def do(self, run: RunRequest) -> None:
-        """Gives back when the run is done. Raises: PhaseError: it cannot be."""
+        """Returns when the run is done. Raises: PhaseError: it cannot be."""
         with self._lock:
             own = self._locks.setdefault(run.folder, threading.Lock())
         with own:
@@ -75,7 +75,7 @@ def finish(call: Any) -> None:
 def run_trial(config: dict[str, Any], sweep: Sweep, out: Path, shared: Any, workers: Workers) -> None:
     """Tune's trainable: phase 1, unless another trial has done it, phase 2, and the evaluations.
 
-    All of it is kept in the trial's folder, so that a trial whose actor or node dies goes on where it was. With
+    All of it is kept in the trial's folder, so that a trial whose actor or node dies resumes. With
     `stop_at`, every epoch of phase 2 is reported, and Tune may end the trial there.
 
     Raises: WorkersLostError: Tune tries again.

@@ -89,7 +89,7 @@ def make_anonymizer(name: AnonymizerName, config: ModelConfig, options: RivalOpt
 
 
 def needs_person(name: AnonymizerName, region: Region) -> bool:
-    """Whether an anonymizer must be told where persons are."""
+    """Whether an anonymizer needs to know where persons are."""
     return region == "boxes" and name in _OBSCURING
 
 

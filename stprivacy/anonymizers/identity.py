@@ -16,7 +16,7 @@ def whole(video: Tensor, clip: ClipConfig) -> Anonymized:
 
 
 class Identity(nn.Module):
-    """Gives back the video, every tubelet kept. Rows that show something else in its place replace `shown`."""
+    """Returns the video, every tubelet kept. Rows that show something else in its place replace `shown`."""
 
     def __init__(self, clip: ClipConfig) -> None:
         super().__init__()

@@ -85,12 +85,12 @@ def load_anonymizer(
 
 
 def check_trained(folder: Path, allow_older_weights: bool) -> None:
-    """See whether `load_anonymizer` finds a finished run with whole weights. Raises: ValueError: as that does."""
+    """Check that `load_anonymizer` finds a finished run with whole weights. Raises: ValueError: as that does."""
     _final_checkpoint(_read_run(folder), allow_older_weights, lambda message: None)
 
 
 def weights_fingerprint(folder: Path) -> str:
-    """What tells the final weights of the finished run in `folder` from others; empty where there are none."""
+    """What identifies the final weights of the finished run in `folder`; empty if there are none."""
     result = read_result(folder)
     found = newest_first(folder / CHECKPOINTS) if result else []
     named = [path for path in found if path.name == result.get(FINAL, path.name)]
@@ -148,7 +148,7 @@ def _load(run: _Run, attribute_names: Sequence[str], allow_older_weights: bool, 
 
 
 def _check_size(run: _Run, checkpoint: Checkpoint, prefix: str) -> None:
-    """See whether the network of the settings has the checkpoint's weights before memory is taken for it."""
+    """Check that the network of the settings has the checkpoint's weights before memory is taken for it."""
     fault = ""
     if sum(run.model.stage_depths) + run.model.anonymizer_depth > len(checkpoint.model):
         fault = f"it has more layers than {checkpoint.path} has weights"

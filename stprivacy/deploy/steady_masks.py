@@ -35,7 +35,7 @@ class Masks(Protocol):
     """A way to decide what is kept of the clips of long videos."""
 
     def push(self, clips: Sequence[Clip]) -> list[AnonymizedClip]:
-        """The next clips of any videos, those of one video in order; gives back those that are decided by now.
+        """The next clips of any videos, those of one video in order; returns those that are decided by now.
 
         Of one video, they come in order; once its last clip is in, all of them have come.
         """
@@ -139,7 +139,7 @@ class _Window:
         self._waiting: dict[Hashable, list[_InFlight]] = {}
 
     def add(self, item: _InFlight) -> Iterable[_InFlight]:
-        """The next clip of its video; gives back those whose neighbours' scores are known, with mean scores."""
+        """The next clip of its video; returns those whose neighbours' scores are known, with mean scores."""
         name = item.clip.video
         # At most the one before the last decided, the waiting one, and this.
         seen = [*self._waiting.get(name, []), item]

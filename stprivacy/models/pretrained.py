@@ -75,7 +75,7 @@ class PretrainedReport:
 def start_from_pretrained(
     models: Mapping[str, STPrivacy | Recognizer], settings: ModelConfig | RecognizerConfig
 ) -> dict[str, PretrainedReport]:
-    """Load the checkpoint that `settings` name into each of `models`; gives back their reports.
+    """Load the checkpoint that `settings` name into each of `models`; returns their reports.
 
     Raises: ValueError: it cannot be loaded, or does not fit; the message names it.
     """

@@ -96,7 +96,7 @@ def adversarial(
     losses: LossConfig,
     training: Training,
 ) -> dict[str, float]:
-    """Run phase 2 on all players in place; gives back the mean terms and statistics of the last epoch."""
+    """Run phase 2 on all players in place; returns the mean terms and statistics of the last epoch."""
     players = anonymizer, action_recognizer, objective
     head_start_steps = training.head_start_steps
     phase = AdversarialPhase(*players, losses, training.settings, training.context, head_start_steps)

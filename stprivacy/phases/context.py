@@ -85,7 +85,7 @@ class ClipSource(Protocol):
 
 
 class PhaseContext(Protocol):
-    """The worker's place in the group, and its way to tell the outside how far it is."""
+    """The worker's place in the group, and its way to report progress."""
 
     rank: int
     world_size: int
@@ -101,7 +101,7 @@ class PhaseContext(Protocol):
         """Every worker's tensor in rank order; lengths may differ."""
 
     def rewind(self, phase: str, step: int) -> None:
-        """Forget reports of the phase after `step`, where it goes on: 0, or that of a checkpoint."""
+        """Forget reports of the phase after `step`, from which it resumes: 0, or that of a checkpoint."""
 
     def progress(self, phase: str, step: int, total_steps: int, clips: int) -> None:
         """Tell how far the phase is: called after every step; `clips` processed by all workers in it."""

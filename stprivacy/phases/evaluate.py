@@ -110,7 +110,7 @@ def evaluate(
     training: Training,
     scoring: Scoring = Scoring(),
 ) -> dict[str, float | str]:
-    """Run phase 3 against a frozen anonymizer in evaluation mode; gives back flat metrics with intervals and floors."""
+    """Run phase 3 against a frozen anonymizer in evaluation mode; returns flat metrics with intervals and floors."""
     _freeze(anonymizer, training)
     phase = EvaluationPhase("evaluate", anonymizer, keep_ratio, {ACTION: action_recognizer, **attackers}, training)
     phase.train()

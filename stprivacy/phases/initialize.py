@@ -62,7 +62,7 @@ class InitializationPhase:
 
 
 def initialize(anonymizer: STPrivacy, losses: LossConfig, training: Training) -> dict[str, float]:
-    """Run phase 1 on `anonymizer` in place; gives back the mean loss terms and statistics of the last epoch."""
+    """Run phase 1 on `anonymizer` in place; returns the mean loss terms and statistics of the last epoch."""
     num_actions = len(training.data.action_names)
     phase = InitializationPhase(anonymizer, num_actions, losses, training.settings, training.context)
     try:

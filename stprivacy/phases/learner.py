@@ -88,7 +88,7 @@ class Learner:
                 buffer.copy_(values.view_as(buffer))
 
     def clip_gradient(self, phase: str, step: int) -> Tensor:
-        """Clip the accumulated gradient; gives back its norm before. Raises: NonFiniteError: the norm is not finite."""
+        """Clip the accumulated gradient; returns its norm before. Raises: NonFiniteError: the norm is not finite."""
         norm = nn.utils.clip_grad_norm_(self.module.parameters(), self._settings.optim.clip_gradient_norm)
         check_finite(phase, step, {f"gradient norm of the {self.name}": norm})
         return norm

@@ -29,7 +29,7 @@ class Phase(Protocol):
         """All modules in training, each with its optimizer."""
 
     def backward(self, share: Batch, noise: ClipNoise) -> dict[str, Tensor]:
-        """Forward and backward passes over one share of a batch; gives back its loss terms and statistics."""
+        """Forward and backward passes over one share of a batch; returns its loss terms and statistics."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class PhaseLoop:
         self._last_report: dict[str, float] = {}
 
     def run(self) -> dict[str, float]:
-        """Train to the end; gives back the mean terms of the last epoch."""
+        """Train to the end; returns the mean terms of the last epoch."""
         return self.train(self.resume())
 
     def train(self, step: int) -> dict[str, float]:
@@ -124,7 +124,7 @@ class PhaseLoop:
         self.context.report(self.phase.name, step, self._last_report)
 
     def resume(self) -> int:
-        """Load the newest checkpoint that is whole; gives back the step to go on from, 0 where there is none."""
+        """Load the newest checkpoint that is whole; returns the step to resume from, 0 if there is none."""
         checkpoint = self.store.latest()
         done = checkpoint.number if checkpoint else 0
         if checkpoint:

@@ -1,4 +1,4 @@
-"""Phase 1 of the rivals VITA and SPAct: their networks learn to give back what they see."""
+"""Phase 1 of the rivals VITA and SPAct: their networks learn to reproduce what they see."""
 
 from torch import Tensor
 from torch.autograd import backward
@@ -31,5 +31,5 @@ class ReconstructionPhase:
 
 
 def reconstruct(anonymizer: FrameAnonymizer, training: Training) -> dict[str, float]:
-    """Run phase 1 of a rival in place; gives back the mean terms of the last epoch."""
+    """Run phase 1 of a rival in place; returns the mean terms of the last epoch."""
     return PhaseLoop(ReconstructionPhase(anonymizer, training.settings, training.context), training).run()

@@ -26,7 +26,7 @@ _OPEN_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": ",".join(ALLO
 
 
 class VideoError(ValueError):
-    """A file that cannot be used as a video; `error` is a short code for the reason that the message tells."""
+    """A file that cannot be used as a video; `error` is a short code for the reason in the message."""
 
     def __init__(self, error: str, message: str) -> None:
         super().__init__(message)

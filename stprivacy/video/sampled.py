@@ -18,7 +18,7 @@ class VideoFrames:
     """frames [T H W 3] uint8 RGB: the sampled ones; fps and source_frames are those of the whole source.
 
     T is a multiple of the tubelet length, the last frame repeated to reach it; fps, an average, is 0 where the file
-    tells no times. notes: what was amiss with a file that was read nevertheless, a clause each.
+    states no times. notes: what was amiss with a file that was read nevertheless, a clause each.
     """
 
     frames: NDArray[np.uint8]

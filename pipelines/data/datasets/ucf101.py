@@ -14,7 +14,7 @@ def load(sources: Sources) -> Manifest:
     """The videos that the three splits list, at `videos`/<Action>/NAME.avi (or another video suffix).
 
     Needs below `annotations`: classInd.txt, trainlist0{1,2,3}.txt, testlist0{1,2,3}.txt and the VP label file. Names
-    are matched whatever their case: HandstandPushups holds v_HandStandPushups_*, and copies mend one or the other.
+    are matched whatever their case: HandstandPushups holds v_HandStandPushups_*, and copies fix one or the other.
     Raises: ManifestError: a file is missing or malformed, a list names an unknown action, a split lacks a video.
     """
     folder, annotation_folder = sources.folders("ucf101")

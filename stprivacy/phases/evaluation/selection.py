@@ -14,8 +14,8 @@ def choose_attackers(
 ) -> tuple[list[str], dict[str, float]]:
     """For each attribute the attacker with the highest AP on the validation videos; of equals, the first.
 
-    An attribute whose label is the same in all of them has no AP there: that is told, and it gets the attacker with the
-    highest validation cMAP over the others.
+    An attribute whose label is the same in all of them has no AP there: that is reported, and it gets the attacker with
+    the highest validation cMAP over the others.
     Returns: the names, one an attribute; and `validation_videos`, and `validation_privacy_cmap_<attacker>` of each (%).
     Raises: MetricError: no attribute has both labels.
     """
