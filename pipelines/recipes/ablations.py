@@ -65,19 +65,12 @@ def defended(recipe: Recipe) -> Recipe:
 
 
 def _with_model(recipe: Recipe, **changes: Any) -> Recipe:
-    model = replace(recipe.init.model, **changes)
-    return replace(
-        recipe,
-        init=replace(recipe.init, model=model),
-        adversarial=replace(recipe.adversarial, model=model),
-        evaluate=replace(recipe.evaluate, model=model),
-    )
+    return recipe.in_all_phases(model=replace(recipe.init.model, **changes))
 
 
 def _with_losses(recipe: Recipe, **changes: Any) -> Recipe:
-    return replace(
-        recipe, adversarial=replace(recipe.adversarial, losses=replace(recipe.adversarial.losses, **changes))
-    )
+    losses = replace(recipe.adversarial.losses, **changes)
+    return replace(recipe, adversarial=replace(recipe.adversarial, losses=losses))
 
 
 # The values of columns 2, 4 and 5 can only be read off the figure's charts roughly: these lie around the default.

@@ -10,12 +10,7 @@ from typing import Any
 from pipelines.recipes.ablations import ABLATIONS, DEPARTURES
 from pipelines.recipes.paper_tables import TABLE_ROWS
 from pipelines.recipes.recipe import Recipe
-from pipelines.runs.config import (
-    AdversarialRun,
-    EvaluateRun,
-    InitLosses,
-    InitRun,
-)
+from pipelines.runs.config import AdversarialRun, EvaluateRun, InitLosses, InitRun
 from stprivacy.anonymizers import PURPOSES
 from stprivacy.attackers import ATTACKERS
 from stprivacy.config import (
@@ -111,13 +106,7 @@ def paper() -> Recipe:
 
 def _varied(base: str, change: Callable[[Recipe], Recipe], name: str) -> Recipe:
     """A changed recipe, whose runs carry its name: a later phase finds it by that of the run it starts from."""
-    recipe = change(_BASES[base]())
-    return replace(
-        recipe,
-        init=replace(recipe.init, recipe=name),
-        adversarial=replace(recipe.adversarial, recipe=name),
-        evaluate=replace(recipe.evaluate, recipe=name),
-    )
+    return change(_BASES[base]()).in_all_phases(recipe=name)
 
 
 _BASES: dict[str, Callable[[], Recipe]] = {"demo": demo, "paper": paper}

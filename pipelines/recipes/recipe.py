@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
 from pipelines.runs.config import AdversarialRun, EvaluateRun, InitRun, PhaseName, RunBase, with_anonymizer
 from stprivacy.anonymizers import LearnedName
@@ -31,6 +31,15 @@ class Recipe:
     def of(self, phase: PhaseName) -> RunBase:
         """The configuration of one phase."""
         return {"init": self.init, "adversarial": self.adversarial, "evaluate": self.evaluate}[phase]
+
+    def in_all_phases(self, **settings: Any) -> Self:
+        """The same with these settings in each phase."""
+        return replace(
+            self,
+            init=replace(self.init, **settings),
+            adversarial=replace(self.adversarial, **settings),
+            evaluate=replace(self.evaluate, **settings),
+        )
 
     def training(self, anonymizer: LearnedName) -> Self:
         """The same for another anonymizer that is trained."""
