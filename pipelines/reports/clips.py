@@ -11,6 +11,7 @@ from pipelines.data.reader import ParquetClips
 from pipelines.reports.masks import KeepMap, KeepSums
 from pipelines.reports.runs import Evaluation
 from pipelines.runs.anonymizer import tested_anonymizer
+from pipelines.text import listed
 from stprivacy.anonymized import Anonymized
 from stprivacy.anonymizers.as_released import AsReleased
 from stprivacy.deploy.load import print_warning
@@ -40,8 +41,7 @@ class Material:
         return [self._title(self.clips.test[i]) for i in self.shown]
 
     def _title(self, row: VideoRow) -> str:
-        names = [self.clips.action_names[action].replace("_", " ") for action in row.actions]
-        return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+        return listed([self.clips.action_names[action].replace("_", " ") for action in row.actions], shown=1)
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from pipelines.data.reader import ParquetClips, is_for_validation
 from pipelines.runs.config import AdversarialRun, EvaluateRun, InitRun, RunBase, run_of
 from pipelines.runs.folder import RunRequest
 from pipelines.runs.protocols import attribute_groups
+from pipelines.text import listed
 from stprivacy.config import ClipConfig
 from stprivacy.deploy.load import print_warning
 from stprivacy.storage import location
 
 Labels = NDArray[np.uint8]
-_SHOWN_NAMES = 8
 
 
 def check_labels(runs: Sequence[RunBase], tell: Callable[[str], None]) -> None:
@@ -129,6 +129,4 @@ def _every(videos: int, part: str, split: int = 0) -> str:
 
 
 def _listed(constant: dict[str, int]) -> str:
-    parts = [f"{name} = {label}" for name, label in constant.items()]
-    more = f" and {len(parts) - _SHOWN_NAMES} more" if len(parts) > _SHOWN_NAMES else ""
-    return ", ".join(parts[:_SHOWN_NAMES]) + more
+    return listed([f"{name} = {label}" for name, label in constant.items()])

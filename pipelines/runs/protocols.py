@@ -1,11 +1,12 @@
 """The five protocols of evaluation: which data and which anonymizer each takes, checked before anything starts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from pipelines.data.datasets import celebv_hq, p_hvu
 from pipelines.data.index import Description, read_description
 from pipelines.runs.config import EvaluateRun, ProtocolName, read_config
 from pipelines.runs.inputs import check_unchanged, is_other, trained_on
+from pipelines.text import listed
 from stprivacy.attackers import DEFAULT_ATTACKERS
 from stprivacy.storage import location
 
@@ -44,8 +45,11 @@ def check_data(run: EvaluateRun) -> None:
             f"protocol frame-level has attackers of its own, 2D forms of {' and '.join(DEFAULT_ATTACKERS)}: leave "
             f"--attackers out, got {', '.join(run.attackers)}"
         )
-    if run.protocol == "fapder":
-        _expect(data.attribute_names, celebv_hq.ATTRIBUTE_NAMES, run)
+    if run.protocol == "fapder" and set(data.attribute_names) != set(celebv_hq.ATTRIBUTE_NAMES):
+        raise ValueError(
+            f"{run.data}: protocol {run.protocol} takes the attributes {listed(celebv_hq.ATTRIBUTE_NAMES)}; the data "
+            f"set has {listed(data.attribute_names)}"
+        )
     if run.protocol == "ospar":
         attribute_groups(run)
 
@@ -66,7 +70,7 @@ def attribute_groups(run: EvaluateRun) -> dict[str, list[int]]:
         raise ValueError(
             f"{run.data}: protocol ospar takes a data set with several actions for each video and attributes "
             f"object_<name> and scene_<name>, as p-hvu is; this is {data.dataset} with multi_label {data.multi_label} "
-            f"and the attributes {_short(data.attribute_names)}"
+            f"and the attributes {listed(data.attribute_names)}"
         )
     return groups
 
@@ -96,15 +100,3 @@ def _check_source(run: EvaluateRun, data: Description) -> None:
             f"protocol frame-level tests on {run.data}, and {folder} may have been trained on its test videos, in "
             f"{source.data}: train it again, jobs/init.py with --exclude {run.data}"
         )
-
-
-def _expect(names: Sequence[str], expected: Sequence[str], run: EvaluateRun) -> None:
-    if set(names) != set(expected):
-        raise ValueError(
-            f"{run.data}: protocol {run.protocol} takes the attributes {_short(expected)}; the data set has "
-            f"{_short(names)}"
-        )
-
-
-def _short(names: Sequence[str], shown: int = 8) -> str:
-    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")

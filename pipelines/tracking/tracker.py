@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from pipelines.text import redacted
+from pipelines.text import listed, redacted
 from pipelines.tracking.outages import TrackingConnection, TrackingError, bound_requests, say_on_stderr
 from pipelines.tracking.run import PARENT_TAG, TrackedRun, flatten
 from pipelines.tracking.system_metrics import SystemMetrics
@@ -30,7 +30,6 @@ RUN_ID_FILE = "mlflow_run_id"
 # Written before the run is made: by it a run is found whose making was not answered.
 RUN_KEY_FILE = "mlflow_run_key"
 _GROUP_TAG, _KEY_TAG, _NAME_TAG = "stprivacy.group", "stprivacy.run_key", "mlflow.runName"
-_MOST_NAMED = 8
 # The interface shows an experiment of this kind as training runs; without it, it may take it for traces of prompts.
 _KIND_TAG, _KIND = "mlflow.experimentKind", "custom_model_development"
 
@@ -133,11 +132,9 @@ class Tracker:
     def _tell_what_waits(self) -> None:
         waiting = list(dict.fromkeys(run.name for run in self._runs if run.waiting))
         if waiting:
-            more = len(waiting) - _MOST_NAMED
-            names = ", ".join(waiting[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
             self._connection.say(
-                f"not tracked yet: {names}. Their logs are complete in the run folders: when {self._connection.name} "
-                "works again, run the same command; it sends them and repeats no work"
+                f"not tracked yet: {listed(waiting)}. Their logs are complete in the run folders: when "
+                f"{self._connection.name} works again, run the same command; it sends them and repeats no work"
             )
 
     def _connected(self) -> "MlflowClient":
