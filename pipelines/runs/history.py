@@ -31,7 +31,10 @@ def read_history(metrics_jsonl: Path) -> list[Report]:
     reports = []
     for number, line in enumerate(complete.splitlines(), start=1):
         try:
-            reports.append(_parse(line))
+            entry = dict(json.loads(line))
+            phase, step = str(entry.pop("phase")), int(entry.pop("step"))
+            metrics = {name: float(value) for name, value in entry.items() if is_number(value)}
+            reports.append(Report(phase, step, metrics))
         except (ValueError, KeyError, TypeError):
             _log.warning("%s line %d is no report and was left out: %.80r", metrics_jsonl, number, line)
     return reports
@@ -40,9 +43,3 @@ def read_history(metrics_jsonl: Path) -> list[Report]:
 def is_number(value: Any) -> bool:
     """Whether a value of a JSON file is a metric: a number, and not a truth value."""
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _parse(line: bytes) -> Report:
-    entry = dict(json.loads(line))
-    phase, step = str(entry.pop("phase")), int(entry.pop("step"))
-    return Report(phase, step, {name: float(value) for name, value in entry.items() if is_number(value)})

@@ -4,7 +4,7 @@ RUN/inputs.json has a fingerprint of each, so that a run is neither taken for on
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -98,21 +98,20 @@ def _noted(folder: Path) -> dict[str, Input]:
 
 def present_inputs(config: Mapping[str, Any]) -> dict[str, Input]:
     """The inputs that the settings name and that are there, by setting."""
-    return dict(_inputs(config))
-
-
-def _inputs(config: Mapping[str, Any]) -> Iterator[tuple[str, Input]]:
+    found: dict[str, Input] = {}
     for name in _DATA_SETTINGS:
         folder = config.get(name)
         if folder and isinstance(folder, str) and (location(folder) / DESCRIPTION).is_file():
-            yield name, data_input(location(folder))
+            found[name] = data_input(location(folder))
     source = config.get("from_run")
     if source and (weights := weights_fingerprint(location(source))):
-        yield "from_run", {"path": source, "fingerprint": weights}
+        found["from_run"] = {"path": source, "fingerprint": weights}
     for name in ("model", "recognizer"):
         file = str((config.get(name) or {}).get("pretrained", ""))
         if file and Path(file).is_file():
-            yield f"{name}.pretrained", {"path": file, "fingerprint": _file_digest(file, Path(file).stat().st_mtime_ns)}
+            digest = _file_digest(file, Path(file).stat().st_mtime_ns)
+            found[f"{name}.pretrained"] = {"path": file, "fingerprint": digest}
+    return found
 
 
 @lru_cache(maxsize=8)
