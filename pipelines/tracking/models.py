@@ -21,7 +21,6 @@ from stprivacy.run_files import read_result
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel, Run
-    from mlflow.models import ModelSignature
     from mlflow.tracking import MlflowClient
 
 MODEL_NAME, WEIGHTS_TAG = "anonymizer", "stprivacy.weights"
@@ -40,13 +39,19 @@ def log_anonymizer(client: "MlflowClient", run_id: str, folder: Path, params: Ma
     Args: params: what the interface shows of the model.
     Raises: ValueError: the run has no usable weights; see stprivacy.deploy.load.load_trained.
     """
-    if not _trains_stprivacy(folder):
+    config = read_json(folder / CONFIG)
+    if config.get("phase") not in ("init", "adversarial") or config.get("anonymizer", "stprivacy") != "stprivacy":
         return
     run, weights = client.get_run(run_id), weights_fingerprint(folder)
     begun = _logged(client, run, weights)
     if not begun or begun[0].status != "READY":
         trained = load_trained(folder)  # raises before there is a model without files
-        model = begun[0] if begun else _create(client, run, {WEIGHTS_TAG: weights}, params)
+        if begun:
+            model = begun[0]
+        else:
+            model = client.create_logged_model(
+                run.info.experiment_id, MODEL_NAME, run_id, tags={WEIGHTS_TAG: weights}, params=dict(params)
+            )
         with tempfile.TemporaryDirectory(prefix="stprivacy-") as scratch:
             _write_model(trained, Path(scratch), model, run_id)
             client.log_model_artifacts(model.model_id, f"{scratch}/{MODEL_NAME}")
@@ -65,22 +70,11 @@ def requirements() -> list[str]:
     return [f"{name}=={version(name).partition('+')[0]}" for name in _PACKAGES]
 
 
-def _trains_stprivacy(folder: Path) -> bool:
-    config = read_json(folder / CONFIG)
-    return config.get("phase") in ("init", "adversarial") and config.get("anonymizer", "stprivacy") == "stprivacy"
-
-
 def _logged(client: "MlflowClient", run: "Run", weights: str) -> "list[LoggedModel]":
     """The run's models of these weights, whole ones first, then in the order in which they were made."""
     query = f"source_run_id = '{run.info.run_id}' AND tags.`{WEIGHTS_TAG}` = '{weights}'"
     found = client.search_logged_models([run.info.experiment_id], query)
     return sorted(found, key=lambda model: (model.status != "READY", model.creation_timestamp, model.model_id))
-
-
-def _create(client: "MlflowClient", run: "Run", tags: Mapping[str, str], params: Mapping[str, str]) -> "LoggedModel":
-    return client.create_logged_model(
-        run.info.experiment_id, MODEL_NAME, run.info.run_id, tags=dict(tags), params=dict(params)
-    )
 
 
 def _name_as_output(client: "MlflowClient", run: "Run", model: "LoggedModel", step: int) -> None:
@@ -112,8 +106,10 @@ def _write_model(trained: Trained, scratch: Path, model: "LoggedModel", run_id: 
     # Seconds: only who has a model to log pays them.
     import numpy as np
     from mlflow import pyfunc
-    from mlflow.models import Model
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import Schema, TensorSpec
 
+    frames = Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))])
     run = _write_run(trained, scratch / "run")
     about = Model(redacted(model.artifact_location), run_id, model_uuid=model.model_id, model_id=model.model_id)
     pyfunc.save_model(
@@ -123,7 +119,7 @@ def _write_model(trained: Trained, scratch: Path, model: "LoggedModel", run_id: 
         code_paths=[str(Path(stprivacy.__file__).parent)],
         mlflow_model=about,
         model_config={"keep_ratio": trained.model.config.keep_ratio, "mask": "steady", "device": "cpu"},
-        signature=_signature(),
+        signature=ModelSignature(inputs=frames, outputs=frames),
         input_example=np.zeros(_EXAMPLE_SHAPE, np.uint8),
         pip_requirements=requirements(),
         uv_project_path=run,  # otherwise, the uv.lock of whatever project the job was started in is added
@@ -140,12 +136,3 @@ def _write_run(trained: Trained, folder: Path) -> Path:
     data = {"dataset": trained.dataset, "data_fingerprint": trained.data_fingerprint}
     write_json(folder / RESULT, {FINAL: target.name} | data)
     return folder
-
-
-def _signature() -> "ModelSignature":
-    import numpy as np
-    from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
-
-    frames = Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))])
-    return ModelSignature(inputs=frames, outputs=frames)

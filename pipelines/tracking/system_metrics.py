@@ -5,7 +5,6 @@ import os
 import threading
 import time
 from collections import deque
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -13,10 +12,6 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 _log = logging.getLogger(__name__)
-_INTERVAL_VARIABLE, _SWITCH_VARIABLE = (
-    "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL",
-    "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING",
-)
 INTERVAL_SECONDS = 10.0
 # A day of samples; through a longer outage the oldest are given up.
 _MOST_KEPT = 8640
@@ -36,18 +31,16 @@ class SystemMetrics:
         self._samples: deque[tuple[int, dict[str, float]]] = deque(maxlen=_MOST_KEPT)
         self._sent: list[Metric] = []
         self._next_step = -1
-        self._interval = float(os.environ.get(_INTERVAL_VARIABLE) or INTERVAL_SECONDS)
+        self._interval = float(os.environ.get("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL") or INTERVAL_SECONDS)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, name="system-metrics", daemon=True)
 
     def __enter__(self) -> Self:
-        if os.environ.get(_SWITCH_VARIABLE, "").lower() not in ("false", "0"):
+        if os.environ.get("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "").lower() not in ("false", "0"):
             self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
