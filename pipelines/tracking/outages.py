@@ -1,6 +1,5 @@
 """A tracking server that goes away for a while: when to try again, and what the user reads meanwhile."""
 
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -8,19 +7,11 @@ from typing import Any
 
 from pipelines.text import redacted
 
-# MLflow's own are 7 retries of 120 s each: a driver that waits so long shows no progress and notices no lost worker.
-_REQUEST_DEFAULTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 5.0, 60.0
 
 
 class TrackingError(ValueError):
     """The tracking store cannot be used as asked; the message says what to change."""
-
-
-def bound_requests() -> None:
-    """Let MLflow give up a request after seconds instead of minutes, unless the environment says how long it may."""
-    for name, value in _REQUEST_DEFAULTS.items():
-        os.environ.setdefault(name, value)
 
 
 def say_on_stderr(message: str) -> None:
@@ -101,23 +92,17 @@ def _is_of_the_store(error: Exception) -> bool:
 def _comes_back(error: Exception) -> bool:
     """Whether waiting may help: nobody listens, an answer that does not come, a server or a database that is busy."""
     from mlflow.exceptions import MlflowException
-    from requests.exceptions import ConnectionError, InvalidURL, RequestException, SSLError
+    from requests.exceptions import ConnectionError, InvalidURL, RequestException, SSLError, Timeout
 
     cause = error.__context__ if isinstance(error, MlflowException) else error
     if isinstance(cause, RequestException):
         lasting = isinstance(cause, InvalidURL | SSLError) or "Failed to resolve" in str(cause)
-        return not lasting and (isinstance(cause, ConnectionError) or "too many" in str(cause) or _is_timeout(cause))
+        return not lasting and (isinstance(cause, ConnectionError | Timeout) or "too many" in str(cause))
     return isinstance(error, MlflowException) and _status(error) in (429, 502, 503, 504)
 
 
 def _status(error: Any) -> int:
     return int(error.get_http_status_code())
-
-
-def _is_timeout(error: Exception) -> bool:
-    from requests.exceptions import Timeout
-
-    return isinstance(error, Timeout)
 
 
 def reason(error: Exception) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from pipelines.text import listed, redacted
-from pipelines.tracking.outages import TrackingConnection, TrackingError, bound_requests, say_on_stderr
+from pipelines.tracking.outages import TrackingConnection, TrackingError, say_on_stderr
 from pipelines.tracking.run import PARENT_TAG, TrackedRun, flatten
 from pipelines.tracking.system_metrics import SystemMetrics
 from stprivacy.storage import absolute_location, make_folder, write_whole
@@ -32,6 +32,13 @@ RUN_KEY_FILE = "mlflow_run_key"
 _GROUP_TAG, _KEY_TAG, _NAME_TAG = "stprivacy.group", "stprivacy.run_key", "mlflow.runName"
 # The interface shows an experiment of this kind as training runs; without it, it may take it for traces of prompts.
 _KIND_TAG, _KIND = "mlflow.experimentKind", "custom_model_development"
+_MLFLOW_DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # Its own are 7 retries of 120 s each: a driver that waits so long shows no progress and notices no lost worker.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
 
 
 def default_tracking_uri(root: Path) -> str:
@@ -153,7 +160,8 @@ class Tracker:
     def _create_experiment(self) -> str:
         from mlflow.exceptions import MlflowException
 
-        location = _artifact_location(self._uri)
+        scheme, _, database = self._uri.partition(":///")
+        location = (Path(database).resolve().parent / "mlartifacts").as_uri() if scheme == "sqlite" else None
         try:
             return self._client.create_experiment(self._experiment, location, {_KIND_TAG: _KIND})
         except MlflowException:
@@ -236,9 +244,8 @@ def _check(tracking_uri: str) -> None:
 
 
 def _client(tracking_uri: str) -> "MlflowClient":
-    bound_requests()
-    for switch in ("MLFLOW_DISABLE_TELEMETRY", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"):
-        os.environ.setdefault(switch, "true")
+    for name, value in _MLFLOW_DEFAULTS.items():
+        os.environ.setdefault(name, value)
     from mlflow.tracking import MlflowClient  # two seconds: only who tracks pays them
 
     for chatty in ("mlflow", "alembic"):
@@ -255,11 +262,6 @@ def _alone(tracking_uri: str) -> AbstractContextManager[Any]:
         return nullcontext()
     Path(database).parent.mkdir(parents=True, exist_ok=True)
     return FileLock(f"{database}.lock")
-
-
-def _artifact_location(tracking_uri: str) -> str | None:
-    scheme, _, database = tracking_uri.partition(":///")
-    return (Path(database).resolve().parent / "mlartifacts").as_uri() if scheme == "sqlite" else None
 
 
 def _run_key(folder: Path) -> str:
