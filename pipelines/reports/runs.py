@@ -11,6 +11,7 @@ from pipelines.compare.tables import needed_keys
 from pipelines.runs.config import EvaluateRun, PhaseName, run_of
 from pipelines.runs.folder import CONFIG, LAUNCH, RESULT, read_json
 from pipelines.runs.protocols import PROTOCOLS
+from pipelines.tracking.run import leaves
 from stprivacy.plain import to_dict
 from stprivacy.run_files import read_result
 
@@ -20,17 +21,10 @@ _SHARED = (
     "recognizer", "train", "augment", "views",
 )  # fmt: skip
 # ... but for those that change how a result is reached, and not which.
-_NEUTRAL = frozenset(
-    f"train.{name}"
-    for name in (
-        "accumulate_steps",
-        "checkpoint_every_steps",
-        "keep_checkpoints",
-        "recompute_activations",
-        "compile",
-        "anonymizer_rate_scale",
-    )
-)
+_NEUTRAL = (
+    "train.accumulate_steps", "train.checkpoint_every_steps", "train.keep_checkpoints", "train.recompute_activations",
+    "train.compile", "train.anonymizer_rate_scale",
+)  # fmt: skip
 _OF_THE_DATA = ("protocol", "data set", "data fingerprint", "data set of actions")
 
 
@@ -165,18 +159,11 @@ def _settings(evaluation: Evaluation) -> dict[str, str]:
         "as released": result.get("as_released", "no"),
         "clip": own["model"]["clip"],
     }
-    flat = _flat(about | {name: own[name] for name in _SHARED})
-    return {name: value for name, value in flat.items() if name not in _NEUTRAL}
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-    return flat
+    return {
+        name: ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+        for name, value in leaves(about | {name: own[name] for name in _SHARED})
+        if name not in _NEUTRAL
+    }
 
 
 def _point(evaluation: Evaluation) -> tuple[str, int, float]:

@@ -5,8 +5,8 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pipelines.runs.history import is_number, read_history
@@ -25,17 +25,9 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 # Parameters that stand at top level whatever part of the configuration holds them: sweeps are compared by them.
 TOP_LEVEL_PARAMETERS = (
-    "anonymizer",
-    "keep_ratio",
-    "deploy_keep_ratio",
-    "lambda_action",
-    "lambda_privacy",
-    "tubelet_frames",
-    "dataset",
-    "protocol",
-    "attacker",
-    "seed",
-)
+    "anonymizer", "keep_ratio", "deploy_keep_ratio", "lambda_action", "lambda_privacy", "tubelet_frames", "dataset",
+    "protocol", "attacker", "seed",
+)  # fmt: skip
 PARENT_TAG = "mlflow.parentRunId"
 ENVIRONMENT = "environment.txt"
 _CHANGED_TAG = "stprivacy.changed_parameters"
@@ -52,12 +44,12 @@ def status_after(raised: type[BaseException] | None) -> Status:
     return "FAILED" if issubclass(raised, Exception) else "KILLED"
 
 
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flatten(config: Mapping[str, Any]) -> dict[str, str]:
     """Nested settings as flat `outer.inner` keys and text values, the `TOP_LEVEL_PARAMETERS` also on top.
 
     A top-level parameter that several parts of the configuration set to different values stays where it is.
     """
-    flat = dict(_leaves(config, prefix))
+    flat = {key: value if isinstance(value, str) else json.dumps(value, default=str) for key, value in leaves(config)}
     for name in TOP_LEVEL_PARAMETERS:
         values = {value for key, value in flat.items() if key.rpartition(".")[2] == name}
         if len(values) == 1:
@@ -65,12 +57,13 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def _leaves(config: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested settings as pairs of a flat `outer.inner` key and a value."""
     for key, value in config.items():
         if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
+            yield from leaves(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value, default=str)
+            yield f"{prefix}{key}", value
 
 
 class TrackedRun:
@@ -108,9 +101,7 @@ class TrackedRun:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
         self.finish(status_after(kind))
 
     @property
@@ -123,7 +114,7 @@ class TrackedRun:
         while self._waiting:
             what, action = next(iter(self._waiting.items()))
             try:
-                done = self._connection.attempt(lambda action=action: self._do_open(action), now)  # type: ignore[misc]
+                done = self._connection.attempt(partial(self._do_open, action), now)
             except BaseException:  # what no waiting mends must not block what comes after it
                 self._open = False
                 del self._waiting[what]

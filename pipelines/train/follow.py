@@ -1,7 +1,6 @@
 """The driver's view of a run that workers do: its progress, its messages, and its metrics on their way to MLflow."""
 
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from pipelines.progress import Progress, Task
@@ -32,9 +31,7 @@ class Follower:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
         if kind is None:
             self.look()
         elif self._tracked and not self._closed:
