@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,44 +15,40 @@ EXECUTOR = "pipelines.train.execute:execute"
 COLLECTIVE_TIMEOUT_SECONDS = 600
 
 
+@dataclass(frozen=True)
+class Workers:
+    """What each group of workers consists of, and what it executes.
+
+    Args:
+        num_workers: processes that share each batch; with `use_gpu` each has a GPU
+        max_failures: how often the group is started again after a worker was lost
+        executor: "module:function" called as (config, folder, context, store); what it returns becomes result.json
+    """
+
+    num_workers: int
+    use_gpu: bool
+    max_failures: int
+    executor: str = EXECUTOR
+
+
 class Fit(threading.Thread):
     """One `TorchTrainer.fit`: start it beside a thread that follows its runs, or `run` it here.
 
     The runs, of which there must be one, are to be claimed by the launch `identity` first. Afterwards, `check_outcome`
-    reports what came of them.
-
-    Args:
-        num_workers: processes that share each batch; with `use_gpu` each has a GPU.
-        max_failures: how often the group is started again after a worker was lost.
-        executor: see `launch`.
+    tells what came of them.
     """
 
-    def __init__(
-        self,
-        runs: Sequence[RunRequest],
-        identity: str,
-        num_workers: int,
-        use_gpu: bool,
-        max_failures: int,
-        executor: str = EXECUTOR,
-    ) -> None:
+    def __init__(self, runs: Sequence[RunRequest], identity: str, workers: Workers) -> None:
         super().__init__(name="ray-train-fit", daemon=True)
-        self._runs, self._identity = list(runs), identity
+        self._runs, self._identity, self._workers = list(runs), identity, workers
         self._error: Exception | None = None
         self._losses: list[str] = []
-        first = runs[0]
-        self.announcement = f"{first.title}: starting {num_workers} worker{'s' if num_workers > 1 else ''}"
+        count = workers.num_workers
+        self.announcement = f"{runs[0].title}: starting {count} worker{'s' if count > 1 else ''}"
         # Ray keeps little there (our checkpoints are our own), but all nodes must reach it.
-        self.folder = absolute_location(first.folder)
+        self.folder = absolute_location(runs[0].folder)
         self._scratch = self.folder / ".ray"
         self._own_scratch = self._scratch / f"launch-{identity}"
-        self._order = {
-            "launch": identity,
-            "executor": executor,
-            "runs": self._runs,
-            "scratch": self._own_scratch,
-        }
-        self._num_workers, self._use_gpu, self._max_failures = num_workers, use_gpu, max_failures
 
     def run(self) -> None:
         """Work until the runs are done or cannot be."""
@@ -60,7 +57,9 @@ class Fit(threading.Thread):
             self._trainer().fit()
         except Exception as error:  # kept for check_outcome, which raises it with what the runs say
             self._error = error
-        self._losses = self._noted_losses()
+        from pipelines.train.lost_workers import noted_losses
+
+        self._losses = noted_losses(self._own_scratch)
         with suppress(OSError):  # a store that does not answer now must not spoil a finished run
             remove_folder(self._scratch)
 
@@ -85,11 +84,6 @@ class Fit(threading.Thread):
                 f"continues from the newest checkpoint in {unfinished[0].folder}"
             ) from self._error
 
-    def _noted_losses(self) -> list[str]:
-        from pipelines.train.lost_workers import noted_losses
-
-        return noted_losses(self._own_scratch)
-
     def _trainer(self) -> Any:
         # Four seconds of imports that finished runs and --help do without.
         from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -98,19 +92,21 @@ class Fit(threading.Thread):
         from pipelines.train.lost_workers import LossNotes
         from pipelines.train.worker import work
 
+        workers, scratch = self._workers, self._own_scratch
+        order = {"launch": self._identity, "executor": workers.executor, "runs": self._runs, "scratch": scratch}
         return TorchTrainer(
             work,
-            train_loop_config=self._order,
+            train_loop_config=order,
             torch_config=TorchConfig(timeout_s=COLLECTIVE_TIMEOUT_SECONDS),
             scaling_config=ScalingConfig(
-                num_workers=self._num_workers, use_gpu=self._use_gpu, resources_per_worker={"CPU": 1}
+                num_workers=workers.num_workers, use_gpu=workers.use_gpu, resources_per_worker={"CPU": 1}
             ),
             # A name of its own: Ray would resume the state of an earlier run of the same name.
             run_config=RunConfig(
                 name=f"ray-{self._identity}",
                 **ray_storage(self._scratch),
-                failure_config=FailureConfig(max_failures=self._max_failures),
-                callbacks=[LossNotes(self._own_scratch)],  # type: ignore[list-item]  # Ray's hints are of its version 1
+                failure_config=FailureConfig(max_failures=workers.max_failures),
+                callbacks=[LossNotes(scratch)],  # type: ignore[list-item]  # Ray's hints are of its version 1
             ),
         )
 

@@ -9,7 +9,7 @@ from pipelines.runs.claims import check_all, claim_all
 from pipelines.runs.folder import RunRequest, interval_seconds
 from pipelines.runs.inputs import check_inputs
 from pipelines.tracking.tracker import Tracker
-from pipelines.train.fit import EXECUTOR, Fit
+from pipelines.train.fit import EXECUTOR, Fit, Workers
 from pipelines.train.follow import Follower
 from stprivacy.output_lock import output_lock
 from stprivacy.run_files import read_result
@@ -36,11 +36,9 @@ def launch(
     several groups at a time, one that fails does not keep the others from their ends.
 
     Args:
-        num_workers: processes that share each batch; with `use_gpu` each has a GPU.
+        num_workers, use_gpu, max_failures, executor: see `Workers`.
         parallel: groups at a time, each on runs that no other's start from (`from_run`).
-        tracker: where metrics go during the runs; `parent` names their common parent run there.
-        max_failures: how often the group is started again after a worker was lost.
-        executor: "module:function" called as (config, folder, context, store); what it returns becomes result.json.
+        tracker: where metrics go while the runs go on; `parent` names their common parent run there.
 
     Raises:
         ValueError: a folder holds a run with another configuration or of other data, is another launch's, or two runs
@@ -49,15 +47,21 @@ def launch(
     """
     check_all(runs)
     with ExitStack() as stack:
-        identity = _lock_and_claim(runs, stack)
-        groups = _unfinished_groups(runs, parallel)
+        for run in runs:
+            if not run.finished:
+                stack.enter_context(output_lock(run.folder))
+        identity = claim_all(runs)
+        unfinished = [run for run in runs if not run.finished]
+        groups = independent_runs(unfinished) if parallel > 1 else [unfinished] if unfinished else []
         if tracker and runs:
             stack.enter_context(tracker.pipeline(parent or str(absolute_location(runs[0].folder).parent), progress.say))
         # Finished runs too: their driver may have been killed before it had tracked all.
         followers = [stack.enter_context(Follower(run, progress, tracker, parent)) for run in runs]
-        fits = [Fit(group, identity, num_workers, use_gpu, max_failures, executor) for group in groups]
-        _follow(fits, parallel, followers, progress)
-    return _results(runs)
+        workers = Workers(num_workers, use_gpu, max_failures, executor)
+        _follow([Fit(group, identity, workers) for group in groups], parallel, followers, progress)
+    for run in runs:  # one that was finished before may start from a run that is another now
+        check_inputs(run)
+    return [read_result(run.folder) for run in runs]
 
 
 def independent_runs(runs: Sequence[RunRequest]) -> list[list[RunRequest]]:
@@ -68,26 +72,6 @@ def independent_runs(runs: Sequence[RunRequest]) -> list[list[RunRequest]]:
         part.append(run)
         parts[str(run.folder)] = part
     return [part for folder, part in parts.items() if str(part[0].folder) == folder]
-
-
-def _lock_and_claim(runs: Sequence[RunRequest], stack: ExitStack) -> str:
-    """Lock the unfinished runs' folders as long as `stack` lasts, and claim them; returns the launch's identity."""
-    for run in runs:
-        if not run.finished:
-            stack.enter_context(output_lock(run.folder))
-    return claim_all(runs)
-
-
-def _results(runs: Sequence[RunRequest]) -> list[dict[str, Any]]:
-    for run in runs:  # one that was finished before may start from a run that is another now
-        check_inputs(run)
-    return [read_result(run.folder) for run in runs]
-
-
-def _unfinished_groups(runs: Sequence[RunRequest], parallel: int) -> list[list[RunRequest]]:
-    """What is left to do: one group, or as many as may be at work beside each other."""
-    unfinished = [run for run in runs if not run.finished]
-    return independent_runs(unfinished) if parallel > 1 else [unfinished] if unfinished else []
 
 
 def _follow(fits: Sequence[Fit], parallel: int, followers: Sequence[Follower], progress: Progress) -> None:

@@ -20,7 +20,7 @@ from pipelines.runs.inputs import data_input
 from pipelines.runs.labels import check_labels_of
 from pipelines.text import duration
 from pipelines.tracking.tracker import Tracker
-from pipelines.train.fit import ray_storage
+from pipelines.train.fit import Workers, ray_storage
 from pipelines.train.follow import Follower
 from pipelines.train.options import LaunchOptions, tracking_uri
 from pipelines.tune.charts import front_figure, write_page
@@ -115,7 +115,7 @@ class _Tuning(threading.Thread):
         """Start the trials until the plan has ended, and evaluate raw beside them."""
         import ray
 
-        from pipelines.tune.trainable import Shared, Workers
+        from pipelines.tune.trainable import Shared
 
         where = self._where
         workers = Workers(where.workers, where.use_gpu, where.max_failures)

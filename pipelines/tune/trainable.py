@@ -2,7 +2,6 @@
 
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from ray import tune
 from pipelines.runs.claims import claim_all
 from pipelines.runs.folder import METRICS, PhaseError, RunRequest, WorkersLostError, interval_seconds
 from pipelines.runs.history import Report, read_history
-from pipelines.train.fit import EXECUTOR, Fit
+from pipelines.train.fit import Fit, Workers
 from pipelines.tune.plan import Planned
 from pipelines.tune.trials import FAILED, Sweep, Trial, add_seconds, make_trial, record
 
@@ -20,28 +19,19 @@ NUMBER = "number"
 POLL_SECONDS = 0.5
 
 
-@dataclass(frozen=True)
-class Workers:
-    """What each group of workers consists of."""
+def _claimed(runs: tuple[RunRequest, ...], workers: Workers) -> Fit | None:
+    """A group that does what is left of the runs, after claiming them; None where nothing is.
 
-    num_workers: int
-    use_gpu: bool
-    max_failures: int
-    executor: str = EXECUTOR
-
-    def fit(self, runs: tuple[RunRequest, ...]) -> Fit | None:
-        """A group that does what is left of the runs, after claiming them; None where nothing is.
-
-        Raises: PhaseError: a folder holds another run.
-        """
-        unfinished = [run for run in runs if not run.finished]
-        if not unfinished:
-            return None
-        try:
-            identity = claim_all(unfinished)
-        except ValueError as error:
-            raise PhaseError(str(error)) from error
-        return Fit(unfinished, identity, self.num_workers, self.use_gpu, self.max_failures, self.executor)
+    Raises: PhaseError: a folder holds another run.
+    """
+    unfinished = [run for run in runs if not run.finished]
+    if not unfinished:
+        return None
+    try:
+        identity = claim_all(unfinished)
+    except ValueError as error:
+        raise PhaseError(str(error)) from error
+    return Fit(unfinished, identity, workers)
 
 
 class Shared:
@@ -57,7 +47,7 @@ class Shared:
         with self._lock:
             own = self._locks.setdefault(run.folder, threading.Lock())
         with own:
-            if fit := self._workers.fit((run,)):
+            if fit := _claimed((run,), self._workers):
                 begun = time.monotonic()
                 fit.run()
                 add_seconds(run.folder, time.monotonic() - begun)
@@ -84,7 +74,7 @@ def run_trial(config: dict[str, Any], sweep: Sweep, out: Path, shared: Any, work
     trial = make_trial(sweep, out, Planned(config[NUMBER], parameters))
     try:
         finish(shared.do.remote(trial.start))
-        if fit := workers.fit(trial.runs):
+        if fit := _claimed(trial.runs, workers):
             fit.start()
             _report_epochs(trial, fit, reporting=bool(sweep.stop_at))
             fit.check_outcome()
