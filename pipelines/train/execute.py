@@ -41,20 +41,17 @@ def execute(config: dict[str, Any], folder: Path, context: PhaseContext, store: 
     # New weights are drawn from torch's own generator: the same ones on every worker and on every restart.
     torch.manual_seed(derived_seed(run.seed, run.phase, "weights"))
     training = Training(data, run.train, context, store, run.seed)
-    missed = _without_person(run, data, training) if isinstance(run, EvaluateRun) and run.needs_person else {}
-    scores = _do(run, training)
+    if isinstance(run, InitRun):
+        scores = _initialize(run, training)
+    elif isinstance(run, AdversarialRun):
+        scores = _adversarial(run, training)
+    else:
+        assert isinstance(run, EvaluateRun)
+        missed = _without_person(run, data, training) if run.needs_person else {}
+        scores = missed | _evaluate(run, training)
     about = {"dataset": data.index.description.dataset, "data_fingerprint": data.fingerprint}
     about |= {FINAL: f"{store.newest:06d}"}
-    return run.parameters() | about | {"world_size": context.world_size} | missed | scores
-
-
-def _do(run: RunBase, training: Training) -> Result:
-    if isinstance(run, InitRun):
-        return _initialize(run, training)
-    if isinstance(run, AdversarialRun):
-        return _adversarial(run, training)
-    assert isinstance(run, EvaluateRun)
-    return _evaluate(run, training)
+    return run.parameters() | about | {"world_size": context.world_size} | scores
 
 
 def _open(run: RunBase, folder: Path, context: PhaseContext, **options: Any) -> ParquetClips:

@@ -68,19 +68,20 @@ class Follower:
         self._current.update(step, note=f"{rate:.3g} clips/s" if rate else "", total=total)
 
     def _send(self) -> None:
-        if self._tracker:
-            self._tracker.flush()
+        if self._tracker is None:
+            return
+        self._tracker.flush()
+        if self._closed:
+            return
         history = self._run.folder / METRICS
         size = history.stat().st_size if history.exists() else 0
-        if self._tracker is None or self._closed:
-            return
         if size != self._sent_bytes:
             self._sent_bytes = size
             self._open(self._tracker).sync()
         if self._run.finished:
             tracked = self._open(self._tracker)
             tracked.log_file(self._run.folder / CONFIG)
-            tracked.log_figure(curves_of(self._run.folder / METRICS), "curves.png")
+            tracked.log_figure(curves_of(history), "curves.png")
             tracked.log_result(read_result(self._run.folder))
             tracked.log_anonymizer(self._run.folder)
             tracked.finish()

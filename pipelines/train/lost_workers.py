@@ -61,7 +61,8 @@ def cause_of(error: BaseException) -> str:
         return f"its node{where} was lost"
     if isinstance(error, RayActorError) and "worker process has died" in text:
         return f"its process{where} was killed or crashed; the system kills processes when it runs out of memory"
-    return (_last_line(text) or type(error).__name__)[:_SHOWN_CHARACTERS]
+    lines = text.strip().splitlines() or [type(error).__name__]
+    return lines[-1].strip()[:_SHOWN_CHARACTERS]
 
 
 def why_unfinished(error: Exception | None, losses: Sequence[str]) -> str:
@@ -75,7 +76,3 @@ def why_unfinished(error: Exception | None, losses: Sequence[str]) -> str:
     if isinstance(error, (RayActorError, OutOfMemoryError)):
         return f"the process that controls its workers was lost: {cause_of(error)}"
     return f"its workers ended early: {cause_of(error)}" if error else "its workers ended early"
-
-
-def _last_line(text: str) -> str:
-    return text.strip().splitlines()[-1].strip() if text.strip() else ""
