@@ -9,7 +9,7 @@ same again.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal, Protocol
+from typing import Literal
 
 from pipelines.tune.space import Parameters, Space, draws, grid, rounded, tune_space
 
@@ -27,35 +27,6 @@ class Planned:
     parameters: Parameters
 
 
-class Plan(Protocol):
-    """Gives trials and is told their results."""
-
-    @property
-    def ended(self) -> bool:
-        """Whether there will be no other trial, whatever is told."""
-
-    def next(self) -> Planned | None:
-        """The next trial, or None while others must be told first, or there are none."""
-
-    def tell(self, number: int, result: Mapping[str, float] | None) -> None:
-        """Tell what came of a trial; None if it failed or was stopped."""
-
-
-def make_plan(search: SearchName, space: Space, num_trials: int, round_size: int, seed: int) -> Plan:
-    """The plan of a search. Grid tries all combinations, or the first `num_trials` of them if that is not 0.
-
-    Args: round_size: trials that optuna is asked for before it is told of them.
-    Raises: ValueError: a random search or optuna without a number of trials, or a grid with a range.
-    """
-    if search == "grid":
-        return FixedPlan(list(islice(grid(space), num_trials or None)))
-    if num_trials < 1:
-        raise ValueError(f"--search {search} needs --num-trials")
-    if search == "random":
-        return FixedPlan(list(islice(draws(space, seed), num_trials)))
-    return OptunaPlan(space, num_trials, round_size, seed)
-
-
 class FixedPlan:
     """A plan that does not depend on results."""
 
@@ -64,7 +35,7 @@ class FixedPlan:
 
     @property
     def ended(self) -> bool:
-        """Whether all were given."""
+        """Whether there will be no other trial, whatever is told."""
         return not self._waiting
 
     def next(self) -> Planned | None:
@@ -79,9 +50,10 @@ class OptunaPlan:
     """Optuna's multi-objective search (TPE), as Ray Tune wraps it, in rounds."""
 
     def __init__(self, space: Space, num_trials: int, round_size: int, seed: int) -> None:
+        import optuna
         from ray.tune.search.optuna import OptunaSearch
 
-        _quiet_optuna()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._search = OptunaSearch(
             OptunaSearch.convert_search_space(tune_space(space)),
             metric=list(OBJECTIVES),
@@ -115,7 +87,7 @@ class OptunaPlan:
         return self._planned[self._given - 1]
 
     def tell(self, number: int, result: Mapping[str, float] | None) -> None:
-        """Keep the result until the round is over."""
+        """Keep what came of a trial until the round is over; None if it failed or was stopped."""
         self._results[number] = result
 
     def _tell_round(self) -> None:
@@ -131,22 +103,31 @@ class OptunaPlan:
         for _ in range(_ATTEMPTS):
             if len(self._planned) == wanted:
                 return
-            self._ask()
+            name = str(self._asks)
+            self._asks += 1
+            proposed = self._search.suggest(name) or {}
+            parameters = {key: rounded(float(value)) for key, value in proposed.items()}
+            known = [planned.number for planned in self._planned if planned.parameters == parameters]
+            number = known[0] if known else len(self._planned)
+            if not known:
+                self._planned.append(Planned(number, parameters))
+            self._asked.append((name, number))
         self._exhausted = len(self._planned) == begun
 
-    def _ask(self) -> None:
-        name = str(self._asks)
-        self._asks += 1
-        proposed = self._search.suggest(name) or {}
-        parameters = {key: rounded(float(value)) for key, value in proposed.items()}
-        known = [planned.number for planned in self._planned if planned.parameters == parameters]
-        number = known[0] if known else len(self._planned)
-        if not known:
-            self._planned.append(Planned(number, parameters))
-        self._asked.append((name, number))
+
+Plan = FixedPlan | OptunaPlan  # gives trials and is told their results
 
 
-def _quiet_optuna() -> None:
-    import optuna
+def make_plan(search: SearchName, space: Space, num_trials: int, round_size: int, seed: int) -> Plan:
+    """The plan of a search. Grid tries all combinations, or the first `num_trials` of them if that is not 0.
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    Args: round_size: trials that optuna is asked for before it is told of them.
+    Raises: ValueError: a random search or optuna without a number of trials, or a grid with a range.
+    """
+    if search == "grid":
+        return FixedPlan(list(islice(grid(space), num_trials or None)))
+    if num_trials < 1:
+        raise ValueError(f"--search {search} needs --num-trials")
+    if search == "random":
+        return FixedPlan(list(islice(draws(space, seed), num_trials)))
+    return OptunaPlan(space, num_trials, round_size, seed)
