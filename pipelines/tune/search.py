@@ -37,7 +37,7 @@ class PlannedSearch(Searcher):
         while not self._broken and (planned := self._plan.next()):
             trial = self._make(planned)
             self._trials[planned.number] = trial
-            if not ended(trial):
+            if not trial.ended:
                 self._running[trial_id] = trial
                 return {NUMBER: planned.number, **planned.parameters}
             self._tell(trial)
@@ -47,7 +47,7 @@ class PlannedSearch(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell the plan what came of it, as its folder has it."""
         trial = self._running.pop(trial_id)
-        if ended(trial):
+        if trial.ended:
             self._tell(trial)
         else:
             self.end()
@@ -62,8 +62,3 @@ class PlannedSearch(Searcher):
         results = trial.results()
         scores = {key: float(results[0][key]) for key in OBJECTIVES} if results else None
         self._plan.tell(trial.planned.number, scores)
-
-
-def ended(trial: Trial) -> bool:
-    """Whether there is nothing left to do."""
-    return bool(trial.finished or trial.stopped or trial.failure)

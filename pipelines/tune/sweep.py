@@ -7,7 +7,6 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from pipelines import cluster
@@ -63,7 +62,10 @@ def run_sweep(sweep: Sweep, out: Path, where: LaunchOptions, concurrency: Concur
     with output_lock(out), Progress() as progress, tracker.pipeline(parent, progress.say):
         _claim(sweep, out, concurrency)
         cluster.start(verbose=where.verbose)
-        search = _search_of(sweep, out, concurrency)
+        from pipelines.tune.search import PlannedSearch
+
+        plan = make_plan(sweep.search, sweep.space, sweep.num_trials, concurrency.max_concurrent, sweep.seed)
+        search = PlannedSearch(plan, partial(make_trial, sweep, out))
         raw = raw_run(sweep, out)
         tuning = _Tuning(sweep, out, where, concurrency, search, raw)
         with _View(progress, tracker, parent, raw) as view:
@@ -89,13 +91,6 @@ def _claim(sweep: Sweep, out: Path, concurrency: Concurrency) -> None:
     check_all(runs[:1])
     check_labels_of(runs)
     claim.make(out)
-
-
-def _search_of(sweep: Sweep, out: Path, concurrency: Concurrency) -> Any:
-    from pipelines.tune.search import PlannedSearch
-
-    plan = make_plan(sweep.search, sweep.space, sweep.num_trials, concurrency.max_concurrent, sweep.seed)
-    return PlannedSearch(plan, partial(make_trial, sweep, out))
 
 
 class _Tuning(threading.Thread):
@@ -144,12 +139,10 @@ class _Tuning(threading.Thread):
             self._search.end()
 
     def check_outcome(self, trials: dict[int, Trial]) -> None:
-        """Check that all trials have ended. Raises: PhaseError: they have not."""
-        from pipelines.tune.search import ended
-
+        """See whether all trials have ended. Raises: PhaseError: they have not."""
         if isinstance(self._error, PhaseError):
             raise self._error
-        open_trials = [trial.name for trial in trials.values() if not ended(trial)]
+        open_trials = [trial.name for trial in trials.values() if not trial.ended]
         if self._error or open_trials:
             cause = str(self._error or "workers were lost too often, or could not start").strip().splitlines()[-1]
             raise PhaseError(
@@ -196,17 +189,19 @@ class _View:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *raised: Any) -> None:
         for log in self._logs.values() if kind else ():
             log.break_off()
-        self._stack.__exit__(kind, error, trace)
+        self._stack.__exit__(kind, *raised)
 
     def look(self, trials: Sequence[Trial]) -> None:
         """Show and send on what is new."""
         for trial in trials:
-            self._add(trial)
+            if trial.planned.number not in self._logs:
+                self._logs[trial.planned.number] = TrialLog(trial, self._tracker, self._parent)
+                self._follow(trial.start, self._tracker)
+                for run in trial.runs:
+                    self._follow(run, None)
             self._tell(trial)
         for follower in self._followers.values():
             follower.look()
@@ -217,15 +212,6 @@ class _View:
         if run.folder not in self._followers:
             follower = Follower(run, self._progress, tracker, self._parent)
             self._followers[run.folder] = self._stack.enter_context(follower)
-
-    def _add(self, trial: Trial) -> None:
-        number = trial.planned.number
-        if number in self._logs:
-            return
-        self._logs[number] = TrialLog(trial, self._tracker, self._parent)
-        self._follow(trial.start, self._tracker)
-        for run in trial.runs:
-            self._follow(run, None)
 
     def _tell(self, trial: Trial) -> None:
         number = trial.planned.number

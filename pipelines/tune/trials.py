@@ -9,7 +9,7 @@ from typing import Any
 
 from pipelines.compare.tables import read_scores
 from pipelines.recipes.recipe import Recipe
-from pipelines.runs.config import InitRun, make_request
+from pipelines.runs.config import make_request
 from pipelines.runs.folder import CONFIG, RunRequest, read_json, write_json
 from pipelines.runs.plan import deployed_ratios, testing, training
 from pipelines.tune.plan import Planned, SearchName
@@ -97,6 +97,11 @@ class Trial:
         """Why it failed, the last time that it was tried; empty if it did not."""
         return str(read_json(self.folder / FAILED).get("message", ""))
 
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing left to do."""
+        return bool(self.finished or self.stopped or self.failure)
+
     def results(self) -> list[dict[str, Any]]:
         """The scores at each deployed keep ratio, its own first; none before it has finished."""
         return [read_scores(run.folder) for run in self.runs[1:]] if self.finished else []
@@ -106,22 +111,22 @@ def make_trial(sweep: Sweep, out: Path, planned: Planned) -> Trial:
     """The trial's runs, in folders below `out`. Trials whose phases 1 have the same settings share it."""
     recipe = changed(sweep.recipe, planned.parameters)
     both: dict[str, Any] = {"data": str(sweep.data), "seed": sweep.seed}
-    folder, name = out / "trials" / f"{planned.number:03d}", f"trial {planned.number:03d}"
+    folder, name, tried = out / "trials" / f"{planned.number:03d}", f"trial {planned.number:03d}", planned.parameters
     begun = read_json(folder / "adversarial" / CONFIG).get("from_run")
-    init = out / "init" / _digest(replace(recipe.init, **both))
-    titles = f"init of {described(_of_start(planned))}", f"{name}, {described(planned.parameters)}"
+    settings = json.dumps(to_dict(replace(recipe.init, **both)), sort_keys=True)
+    init = out / "init" / hashlib.sha256(settings.encode()).hexdigest()[:12]
+    of_start = {name: tried[name] for name in ("keep_ratio", "tubelet_frames") if name in tried}
+    titles = f"init of {described(of_start)}", f"{name}, {described(tried)}"
     start, adversarial = training(
         # A trial begun by an earlier version names its phase 1 otherwise.
         recipe.init, recipe.adversarial, location(begun) if begun else init, folder / "adversarial", titles, **both
     )  # fmt: skip
-    test = replace(recipe.evaluate, label=name, **_attacked(sweep), **both)
+    test = replace(recipe.evaluate, label=name, **_of_tests(sweep))
     test = testing(test, recipe.adversarial, adversarial.folder)
     ratios = deployed_ratios(recipe.init.model.keep_ratio, sweep.deploy_keep_ratios)
     tests = [
         make_request(
-            folder / f"evaluate-keep-{ratio:g}",
-            replace(test, deploy_keep_ratio=ratio),
-            f"{name}, keep ratio {ratio:g}",
+            folder / f"evaluate-keep-{ratio:g}", replace(test, deploy_keep_ratio=ratio), f"{name}, keep ratio {ratio:g}"
         )
         for ratio in ratios
     ]
@@ -130,10 +135,8 @@ def make_trial(sweep: Sweep, out: Path, planned: Planned) -> Trial:
 
 def raw_run(sweep: Sweep, out: Path) -> RunRequest:
     """The evaluation of untouched videos, against which the ground that trials cover is measured."""
-    test = replace(
-        sweep.recipe.evaluate, data=str(sweep.data), seed=sweep.seed, anonymizer="raw", deploy_keep_ratio=1.0
-    )
-    return make_request(out / "raw", replace(test, label="raw", **_attacked(sweep)), "evaluate raw")
+    test = replace(sweep.recipe.evaluate, label="raw", anonymizer="raw", deploy_keep_ratio=1.0, **_of_tests(sweep))
+    return make_request(out / "raw", test, "evaluate raw")
 
 
 def record(trial: Trial, name: str, values: Mapping[str, Any]) -> None:
@@ -152,14 +155,6 @@ def seconds_of(folder: Path) -> float:
     return float(read_json(folder / SECONDS).get("seconds", 0.0))
 
 
-def _attacked(sweep: Sweep) -> dict[str, Any]:
-    return {"attackers": attacker_names(sweep.attackers), "validation_share": sweep.validation_share}
-
-
-def _of_start(planned: Planned) -> dict[str, float]:
-    """The parameters that phase 1 depends on."""
-    return {name: planned.parameters[name] for name in ("keep_ratio", "tubelet_frames") if name in planned.parameters}
-
-
-def _digest(init: InitRun) -> str:
-    return hashlib.sha256(json.dumps(to_dict(init), sort_keys=True).encode()).hexdigest()[:12]
+def _of_tests(sweep: Sweep) -> dict[str, Any]:
+    attackers = {"attackers": attacker_names(sweep.attackers), "validation_share": sweep.validation_share}
+    return {"data": str(sweep.data), "seed": sweep.seed, **attackers}
