@@ -1,6 +1,7 @@
 """The front as a picture, and as a page on which every point says what it is."""
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def front_figure(points: Sequence[Point], summary: Mapping[str, Any]) -> Figure:
     for axis, (score, chosen, name, floor) in zip(figure.subplots(1, 2, sharey=True), _PANELS, strict=True):
         for point in points:
             _draw_point(axis, point, score, bool(point[chosen]))
-        front = _front(points, score, chosen)
+        front = sorted((point for point in points if point[chosen]), key=itemgetter(score))
         axis.plot([x[score] for x in front], [x["action_top1"] for x in front], color=_BLUE, linewidth=1.2, zorder=2)
         raw = summary["raw"]
         axis.plot(raw[score], raw["action_top1"], "*", color="black", markersize=12, label="raw")
@@ -60,20 +61,17 @@ def _draw_knee(axis: Any, points: Sequence[Point], knee: Mapping[str, Any]) -> N
                       markerfacecolor="none", markeredgewidth=1.6, label="knee: nearest to the corner")  # fmt: skip
 
 
-def _front(points: Sequence[Point], score: str, chosen: str) -> list[Point]:
-    return sorted((point for point in points if point[chosen]), key=lambda point: float(point[score]))
-
-
 def write_page(points: Sequence[Point], summary: Mapping[str, Any], path: Path) -> None:
     """An interactive chart of top-1 over cMAP as one HTML file; hovering shows parameters, scores and the trial."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
+    along = sorted(points, key=itemgetter("privacy_cmap"))
     for name, colour, symbol, chosen in (
         ("beaten by another", _GREY, "circle-open", False),
         ("on the front", _BLUE, "circle", True),
     ):
-        own = [x for x in _sorted(points) if bool(x["on_front"]) is chosen]
+        own = [x for x in along if bool(x["on_front"]) is chosen]
         figure.add_scatter(
             x=[x["privacy_cmap"] for x in own],
             y=[x["action_top1"] for x in own],
@@ -96,10 +94,6 @@ def write_page(points: Sequence[Point], summary: Mapping[str, Any], path: Path) 
         template="plotly_white",
     )
     path.write_text(figure.to_html(include_plotlyjs=True, full_html=True), encoding="utf-8")
-
-
-def _sorted(points: Sequence[Point]) -> list[Point]:
-    return sorted(points, key=lambda point: float(point["privacy_cmap"]))
 
 
 def _error(points: Sequence[Point], score: str) -> dict[str, Any]:

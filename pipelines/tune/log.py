@@ -1,6 +1,5 @@
 """A trial in MLflow: one run, whatever phases it has and however often it was started."""
 
-from pathlib import Path
 from typing import Any
 
 from pipelines.runs.folder import CONFIG, METRICS
@@ -29,7 +28,9 @@ class TrialLog:
         """Send what is new, and at the trial's end all that is left."""
         if self._closed:
             return
-        trial, histories = self._trial, self._histories()
+        trial = self._trial
+        # Of phase 2 and the evaluation at its own keep ratio: others' steps would be the same ones.
+        histories = [run.folder / METRICS for run in trial.runs[:2]]
         size = sum(history.stat().st_size for history in histories if history.exists())
         if size != self._sent_bytes:
             self._sent_bytes = size
@@ -47,10 +48,6 @@ class TrialLog:
         """The sweep ends before the trial does."""
         if self._tracked and not self._closed:
             self._close("KILLED")
-
-    def _histories(self) -> list[Path]:
-        """Of phase 2 and the evaluation at its own keep ratio: others' steps would be the same ones."""
-        return [run.folder / METRICS for run in self._trial.runs[:2]]
 
     def _open(self) -> TrackedRun:
         if self._tracked is None:

@@ -3,7 +3,7 @@
 import itertools
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,11 +88,6 @@ def check_space(space: Space, recipe: Recipe) -> None:
             changed(recipe, {name: value})
 
 
-def size_of(space: Space) -> float:
-    """The number of combinations; infinite where there is a range."""
-    return math.prod(math.inf if values.is_range else len(values.choices) for values in space.values())
-
-
 def grid(space: Space) -> Iterator[Parameters]:
     """All combinations, the last parameter moving first. Raises: ValueError: there is a range."""
     ranges = [name for name, values in space.items() if values.is_range]
@@ -104,7 +99,7 @@ def grid(space: Space) -> Iterator[Parameters]:
 
 def draws(space: Space, seed: int) -> Iterator[Parameters]:
     """Random combinations, no two alike; ends when there are no others."""
-    if size_of(space) < math.inf:
+    if not any(values.is_range for values in space.values()):
         combinations = list(grid(space))
         random.Random(seed).shuffle(combinations)
         yield from combinations
@@ -139,6 +134,6 @@ def tune_space(space: Space) -> dict[str, Any]:
     return {name: domain(name, values) for name, values in space.items()}
 
 
-def described(parameters: Parameters, names: Sequence[str] = ()) -> str:
-    """Parameters in a line, of the given names or all."""
-    return ", ".join(f"{name} {value:g}" for name, value in parameters.items() if not names or name in names)
+def described(parameters: Parameters) -> str:
+    """Parameters in a line."""
+    return ", ".join(f"{name} {value:g}" for name, value in parameters.items())
