@@ -9,6 +9,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from pipelines.reports.styles import Style, roomy_layout
 
@@ -29,7 +30,11 @@ def attacker_figure(attacks: pd.DataFrame, decisive: Sequence[float], floor: flo
     names = [name for name in attacks.columns if name not in ("anonymizer", "keep ratio")]
     values = attacks[names].to_numpy(dtype=float)
     columns = np.column_stack([np.array(decisive, dtype=float), values])
-    lines = _line_names(attacks)
+    several = attacks["anonymizer"].duplicated(keep=False)
+    lines = [
+        f"{label}, keeping {ratio}" if again else str(label)
+        for label, ratio, again in zip(attacks["anonymizer"], attacks["keep ratio"], several, strict=True)
+    ]
     size = ((len(names) + 1) * _CELL_INCHES + 2.6, len(lines) * _LINE_INCHES + 1.5)
     figure = Figure(figsize=size, layout=roomy_layout())
     apart, axis = figure.subplots(1, 2, width_ratios=(1, len(names)))
@@ -44,19 +49,9 @@ def attacker_figure(attacks: pd.DataFrame, decisive: Sequence[float], floor: flo
     return figure
 
 
-def _line_names(attacks: pd.DataFrame) -> list[str]:
-    """The rows' names, with the keep ratio where a row has several."""
-    several = attacks["anonymizer"].duplicated(keep=False)
-    return [
-        f"{label}, keeping {ratio}" if again else str(label)
-        for label, ratio, again in zip(attacks["anonymizer"], attacks["keep ratio"], several, strict=True)
-    ]
-
-
 def _draw_cells(
-    axis: Axes, values: np.ndarray[tuple[int, ...], np.dtype[np.float64]], names: Sequence[str], scale: Normalize,
-    bold: np.ndarray[tuple[int, ...], np.dtype[np.bool_]],
-) -> None:  # fmt: skip
+    axis: Axes, values: NDArray[np.float64], names: Sequence[str], scale: Normalize, bold: NDArray[np.bool_]
+) -> None:
     colours = colormaps["cividis_r"]
     axis.imshow(values, cmap=colours, norm=scale, aspect="auto")
     for (line, column), value in np.ndenumerate(values):
@@ -105,8 +100,7 @@ def hypervolume_figure(
     axis.set_yticks(range(len(rows)), [label for label, _ in rows], fontsize=8.5)
     axis.set_ylim(-0.7, len(rows) - 0.3)
     axis.set_xlim(left=0)
-    axis.set_xlabel("hypervolume (larger is better); upright strokes: single seeds, bar: interval",
-                    fontsize=8.5)  # fmt: skip
+    axis.set_xlabel("hypervolume (larger is better); upright strokes: single seeds, bar: interval", fontsize=8.5)
     axis.grid(axis="x", alpha=0.25, linewidth=0.6)
     axis.tick_params(labelsize=8.5, length=0)
     axis.spines[["top", "right", "left"]].set_visible(False)

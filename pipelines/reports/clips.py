@@ -1,18 +1,18 @@
 """Test clips through the anonymizers of finished evaluations: what the pictures of a report show."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from pipelines.data.index import VideoRow, read_description
+from pipelines.data.index import read_description
 from pipelines.data.reader import ParquetClips
 from pipelines.reports.masks import KeepMap, KeepSums
 from pipelines.reports.runs import Evaluation
 from pipelines.runs.anonymizer import tested_anonymizer
 from pipelines.text import listed
-from stprivacy.anonymized import Anonymized
+from stprivacy.anonymized import Anonymizer
 from stprivacy.anonymizers.as_released import AsReleased
 from stprivacy.deploy.load import print_warning
 from stprivacy.models.anonymizer import STPrivacy
@@ -38,10 +38,9 @@ class Material:
     @property
     def titles(self) -> list[str]:
         """The actions of the shown clips."""
-        return [self._title(self.clips.test[i]) for i in self.shown]
-
-    def _title(self, row: VideoRow) -> str:
-        return listed([self.clips.action_names[action].replace("_", " ") for action in row.actions], shown=1)
+        names = [name.replace("_", " ") for name in self.clips.action_names]
+        rows = [self.clips.test[i] for i in self.shown]
+        return [listed([names[action] for action in row.actions], shown=1) for row in rows]
 
 
 @dataclass(frozen=True)
@@ -96,8 +95,7 @@ def draw_row(evaluation: Evaluation, material: Material) -> RowPictures:
     if not bool((shown.keep > 0).all()):
         # The recipient's copy has the same masks, and takes long to encode.
         inner = model.anonymizer if isinstance(model, AsReleased) else model
-        keep_map = _keep_map(lambda raw, person: inner(raw, keep_ratio=run.deploy_keep_ratio, person=person),
-                             evaluation, material, shown.keep)  # fmt: skip
+        keep_map = _keep_map(inner, evaluation, material, shown.keep)
     value_range = model.value_range if isinstance(model, AsReleased) else 1.0
     rewrites = isinstance(model, STPrivacy) and model.rewrites
     return RowPictures(
@@ -105,19 +103,16 @@ def draw_row(evaluation: Evaluation, material: Material) -> RowPictures:
     )
 
 
-def _keep_map(
-    anonymize: Callable[[Tensor, Tensor | None], Anonymized],
-    evaluation: Evaluation,
-    material: Material,
-    examples: Tensor,
-) -> KeepMap:
+def _keep_map(model: Anonymizer, evaluation: Evaluation, material: Material, examples: Tensor) -> KeepMap:
     """How often each place of the grid is kept, in all counted clips."""
-    sums = KeepSums(evaluation.run.model.clip)
+    run = evaluation.run
+    sums = KeepSums(run.model.clip)
     for first in range(0, len(material.counted), _BATCH_CLIPS):
         videos = material.counted[first : first + _BATCH_CLIPS]
         person = None if material.persons is None else material.clips.test_persons(videos)
-        sums.add(anonymize(material.clips.test_clips(videos), person).keep, person)
-    return sums.keep_map(evaluation.label, evaluation.run.deploy_keep_ratio, examples)
+        clips = material.clips.test_clips(videos)
+        sums.add(model(clips, keep_ratio=run.deploy_keep_ratio, person=person).keep, person)
+    return sums.keep_map(evaluation.label, run.deploy_keep_ratio, examples)
 
 
 def _spread(size: int, count: int) -> list[int]:
