@@ -82,7 +82,10 @@ class Section:
     def shown(self) -> list[Evaluation]:
         """One evaluation of each row, for pictures: of the first seed, at the keep ratio nearest to its own."""
         first: dict[str, Evaluation] = {}
-        for evaluation in sorted(self.evaluations, key=_distance_from_own):
+        nearest_first = sorted(
+            self.evaluations, key=lambda x: (x.run.seed, abs(x.run.deploy_keep_ratio - x.run.model.keep_ratio))
+        )
+        for evaluation in nearest_first:
             first.setdefault(evaluation.label, evaluation)
         return [first[label] for label in self.labels]
 
@@ -142,7 +145,8 @@ def _separated(evaluations: Sequence[Evaluation]) -> list[list[Evaluation]]:
     parts: list[list[Evaluation]] = []
     for group in groups.values():
         roots: dict[Path, list[Evaluation]] = {}
-        for evaluation in group if _ambiguous(group) else []:
+        ambiguous = len({_point(evaluation) for evaluation in group}) < len(group)
+        for evaluation in group if ambiguous else []:
             roots.setdefault(_root(evaluation), []).append(evaluation)
         parts += [_renamed(part) for part in roots.values()] or [group]
     return [_ordered(part) for part in parts]
@@ -170,10 +174,6 @@ def _point(evaluation: Evaluation) -> tuple[str, int, float]:
     return evaluation.label, evaluation.run.seed, evaluation.run.deploy_keep_ratio
 
 
-def _ambiguous(group: Sequence[Evaluation]) -> bool:
-    return len({_point(evaluation) for evaluation in group}) < len(group)
-
-
 def _root(evaluation: Evaluation) -> Path:
     """The folder of the comparison, or of the single jobs, that an evaluation belongs to."""
     row, seed = evaluation.folder.parent, evaluation.folder.parent.parent
@@ -199,11 +199,6 @@ def _ordered(group: Sequence[Evaluation]) -> list[Evaluation]:
         order.get(x.label, order[x.run.anonymizer]), x.label != x.run.anonymizer, x.label,
         -x.run.deploy_keep_ratio, x.run.seed,
     ))  # fmt: skip
-
-
-def _distance_from_own(evaluation: Evaluation) -> tuple[int, float]:
-    run = evaluation.run
-    return run.seed, abs(run.deploy_keep_ratio - run.model.keep_ratio)
 
 
 def _titled(groups: Sequence[Sequence[Evaluation]]) -> list[Section]:

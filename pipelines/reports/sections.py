@@ -10,17 +10,9 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
+from pipelines.compare import tables
 from pipelines.compare.matrix import ROWS
 from pipelines.compare.strip import strip_figure
-from pipelines.compare.tables import (
-    ABOUT_HYPERVOLUME,
-    by_attacker,
-    hypervolume_intervals,
-    hypervolumes,
-    notes,
-    numbers,
-    readable,
-)
 from pipelines.curves import save_figure
 from pipelines.reports.attacks import attacker_figure, hypervolume_figure
 from pipelines.reports.clips import Material, RowPictures, draw_row, open_material
@@ -75,7 +67,7 @@ class Content:
 def draw_charts(section: Section, styles: Mapping[str, Style], folder: Path) -> Content:
     """The trade-off, the hypervolumes and the attackers, and the tables of the same numbers."""
     content, cells = Content(section), section.cells
-    table, attacks = numbers(cells), by_attacker(cells)
+    table, attacks = tables.numbers(cells), tables.by_attacker(cells)
     make_folder(folder)
     content.charts.append(
         _saved(trade_off_figure(table, styles), folder / "trade-off.png", "Action against privacy",
@@ -88,9 +80,9 @@ def draw_charts(section: Section, styles: Mapping[str, Style], folder: Path) -> 
                "What each attacker reads", about_attackers(attacks), _ATTACKERS_CAPTION)
     )  # fmt: skip
     deciding = table[["anonymizer", "keep_ratio", "seeds", "attacker"]].rename(columns={"keep_ratio": "keep ratio"})
-    content.tables += [("Scores", readable(table)), ("cMAP % of each attacker", attacks),
+    content.tables += [("Scores", tables.readable(table)), ("cMAP % of each attacker", attacks),
                        ("Seeds, and whose prediction counts", deciding)]  # fmt: skip
-    content.notes += notes(cells)
+    content.notes += tables.notes(cells)
     content.values["lines"] = table.astype(object).where(table.notna(), None).to_dict("records")
     return content
 
@@ -99,7 +91,7 @@ def _add_hypervolumes(
     content: Content, cells: Sequence[Mapping[str, Any]], styles: Mapping[str, Style], folder: Path
 ) -> None:
     try:
-        volumes = hypervolumes(cells)
+        volumes = tables.hypervolumes(cells)
     except ValueError as error:
         content.said.append(f"There is no hypervolume: {error}.")
         return
@@ -108,16 +100,11 @@ def _add_hypervolumes(
         return
     content.values["hypervolumes"] = volumes
     if len(volumes) > 1:
-        intervals = hypervolume_intervals(cells)
+        intervals = tables.hypervolume_intervals(cells)
         figure = hypervolume_figure(volumes, intervals, styles)
+        takeaway = about_hypervolume(volumes, intervals)
         content.charts.append(
-            _saved(
-                figure,
-                folder / "hypervolume.png",
-                "Hypervolume",
-                about_hypervolume(volumes, intervals),
-                ABOUT_HYPERVOLUME,
-            )
+            _saved(figure, folder / "hypervolume.png", "Hypervolume", takeaway, tables.ABOUT_HYPERVOLUME)
         )
 
 

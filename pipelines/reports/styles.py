@@ -54,9 +54,6 @@ def styles_of(labels: Sequence[str]) -> dict[str, Style]:
     for number, label in enumerate(label for label in dict.fromkeys(labels) if label != "raw"):
         filled = number // len(_MARKERS) % 2 == 0
         styles[label] = Style(
-            _MARKERS[number % len(_MARKERS)],
-            filled,
-            _COLOURS[number % len(_COLOURS)],
-            _DASHES[number % len(_DASHES)],
+            _MARKERS[number % len(_MARKERS)], filled, _COLOURS[number % len(_COLOURS)], _DASHES[number % len(_DASHES)]
         )
     return styles
