@@ -63,14 +63,11 @@ def strip_figure(
         _draw_clip(axis, chosen, shown.tolist(), names if clip % columns == 0 else [""] * len(names))
         share = f"{100 * keep[clip].float().mean():.0f} % of tubelets kept"
         axis.set_title(f"{titles[clip]}, {share}" if titles else share, fontsize=9)
-    figure.supxlabel(_strip_caption("sparsified" in names, stretch, shape[1]), fontsize=8)
+    caption = _STRETCHED_CAPTION if stretch else _REAL_CAPTION
+    if "sparsified" in names:
+        caption = f"{_BLACK_CAPTION} {caption}"
+    figure.supxlabel(textwrap.fill(caption, round(shape[1] * _CAPTION_CHARACTERS_PER_INCH)), fontsize=8)
     return figure
-
-
-def _strip_caption(sparsified: bool, stretched: bool, width_inches: float) -> str:
-    parts = [_BLACK_CAPTION] if sparsified else []
-    caption = " ".join([*parts, _STRETCHED_CAPTION if stretched else _REAL_CAPTION])
-    return textwrap.fill(caption, round(width_inches * _CAPTION_CHARACTERS_PER_INCH))
 
 
 def _strip_videos(

@@ -21,6 +21,7 @@ from stprivacy.storage import make_folder
 
 Result = Mapping[str, Any]
 PointEnd = Literal["score", "worst", "best"]
+_POINT_KEYS = ("label", "deploy_keep_ratio")  # what the seeds of a row share
 # header, key, factor of decimals, key of its floor
 SCORES = (
     ("top-1 %", "action_top1", 1, "floor_action_top1"),
@@ -76,7 +77,7 @@ def read_scores(folder: Path) -> dict[str, Any]:
 def tables(results: Sequence[Result]) -> dict[str, pd.DataFrame]:
     """By title, for each protocol: scores and their floors, cMAP of each attacker, AP of each private attribute."""
     shown = {}
-    for protocol, cells in _by_protocol(results).items():
+    for (protocol,), cells in _grouped(results, "protocol").items():
         shown[f"{protocol} actions"] = readable(numbers(cells))
         shown[f"{protocol} actions: cMAP % of each attacker"] = by_attacker(cells)
         shown[f"{protocol} actions: AP % of each attribute"] = by_attribute(cells)
@@ -125,9 +126,9 @@ def numbers(results: Sequence[Result]) -> pd.DataFrame:
     A hypervolume is NaN where there is nothing to compare a row with.
     """
     lines = []
-    for protocol, cells in _by_protocol(results).items():
+    for (protocol,), cells in _grouped(results, "protocol").items():
         volumes, worst, best = (_known_hypervolumes(cells, end) for end in get_args(PointEnd))
-        for (label, ratio), group in _grouped(cells).items():
+        for (label, ratio), group in _grouped(cells, *_POINT_KEYS).items():
             of_seeds = volumes.get(label, [])
             line: dict[str, Any] = {
                 "protocol": protocol, "anonymizer": label, "keep_ratio": ratio, "seeds": len(group),
@@ -197,7 +198,7 @@ def by_attacker(cells: Sequence[Result]) -> pd.DataFrame:
     return pd.DataFrame(
         {"anonymizer": label, "keep ratio": f"{ratio:g}"}
         | {name: f"{mean(float(cell[prefix + name]) for cell in group):.1f}" for name in names}
-        for (label, ratio), group in _grouped(cells).items()
+        for (label, ratio), group in _grouped(cells, *_POINT_KEYS).items()
     )
 
 
@@ -208,7 +209,7 @@ def by_attribute(cells: Sequence[Result]) -> pd.DataFrame:
     lines = [
         {"anonymizer": label, "keep ratio": f"{ratio:g}"}
         | {name.replace("_", " "): _interval(group, f"privacy_ap_{name}", 1) for name in names}
-        for (label, ratio), group in _grouped(cells).items()
+        for (label, ratio), group in _grouped(cells, *_POINT_KEYS).items()
     ]
     floors = {name.replace("_", " "): f"{mean(float(cell[marker + name]) for cell in cells):.1f}" for name in names}
     return pd.DataFrame([*lines, {"anonymizer": "floor", "keep ratio": "", **floors}])
@@ -220,18 +221,11 @@ def _interval(group: Sequence[Result], key: str, digits: int) -> str:
     return f"{_spread(mean(values), _sd(values), digits)} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def _by_protocol(results: Sequence[Result]) -> dict[str, list[Result]]:
-    return {
-        protocol: [cell for cell in results if cell["protocol"] == protocol]
-        for protocol in dict.fromkeys(cell["protocol"] for cell in results)
-    }
-
-
-def _grouped(cells: Sequence[Result]) -> dict[tuple[str, float], list[Result]]:
-    """The seeds of each row at each deployed keep ratio."""
-    groups: dict[tuple[str, float], list[Result]] = {}
+def _grouped(cells: Sequence[Result], *keys: str) -> dict[tuple[Any, ...], list[Result]]:
+    """The cells by what they hold under these keys, in the order in which that first comes up."""
+    groups: dict[tuple[Any, ...], list[Result]] = {}
     for cell in cells:
-        groups.setdefault((cell["label"], cell["deploy_keep_ratio"]), []).append(cell)
+        groups.setdefault(tuple(cell[key] for key in keys), []).append(cell)
     return groups
 
 
