@@ -15,18 +15,18 @@ from stprivacy.anonymizers import LEARNED, AnonymizerName
 STRIDES: Mapping[str, int] = {"hmdb51": 2, "ucf101": 4, "pa-hmdb51": 2, "celebv-hq": 2, "p-hvu": 2}
 _FOLDERS = {"hmdb51": "data/vp-hmdb51", "ucf101": "data/vp-ucf101"}  # others have the data set's name
 _DETECTOR = " --detector torchvision --detector-weights FILE"
-# What the tables call each anonymizer, and what the row's name ends in.
-_CALLED: Mapping[AnonymizerName, tuple[str, str]] = {
-    "raw": ("Raw data", "raw"),
-    "downsample-2x": ("Downsample-2x", "downsample-2x"),
-    "downsample-4x": ("Downsample-4x", "downsample-4x"),
-    "blackening": ("Blackening", "blackening"),
-    "strong-blur": ("StrongBlur", "strong-blur"),
-    "weak-blur": ("WeakBlur", "weak-blur"),
-    "collective-style": ("Collective", "collective-style"),
-    "vita": ("VITA", "vita"),
-    "spact": ("SPAct", "spact"),
-    "stprivacy": ("Ours", "ours"),
+# What the tables call each anonymizer.
+_CALLED: Mapping[AnonymizerName, str] = {
+    "raw": "Raw data",
+    "downsample-2x": "Downsample-2x",
+    "downsample-4x": "Downsample-4x",
+    "blackening": "Blackening",
+    "strong-blur": "StrongBlur",
+    "weak-blur": "WeakBlur",
+    "collective-style": "Collective",
+    "vita": "VITA",
+    "spact": "SPAct",
+    "stprivacy": "Ours",
 }
 _OF_PERSONS = ("blackening", "strong-blur", "weak-blur")
 _SCORES = "top-1 {} %, F1 {}, cMAP {} %"
@@ -59,7 +59,8 @@ class PaperRow:
     @property
     def name(self) -> str:
         """What jobs/paper.py calls it."""
-        return f"table-{self.part.table}-{self.part.name}-{_CALLED[self.anonymizer][1]}"
+        anonymizer = "ours" if self.anonymizer == "stprivacy" else self.anonymizer
+        return f"table-{self.part.table}-{self.part.name}-{anonymizer}"
 
     @property
     def train_dataset(self) -> str:
@@ -80,7 +81,7 @@ class PaperRow:
         boxes = _DETECTOR if self.anonymizer in _OF_PERSONS else ""
         ingests = " and ".join(f"jobs/ingest.py {name} --stride {STRIDES[name]}{boxes}" for name in used)
         return (
-            f'Table {part.table}, {part.title}, "{_CALLED[self.anonymizer][0]}": {scores}.\n\n'
+            f'Table {part.table}, {part.title}, "{_CALLED[self.anonymizer]}": {scores}.\n\n'
             f"Command: python jobs/paper.py {self.name} --data {data} --out paper --use-gpu --workers 8\n"
             f"Data: {ingests}"
         )
