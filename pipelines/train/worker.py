@@ -1,4 +1,4 @@
-"""What runs in each Ray Train worker: the launch's runs, one after the other."""
+"""What runs in each Ray Train worker: the launch's runs, one after the other, while the group is one."""
 
 import importlib
 import os
@@ -12,6 +12,7 @@ from typing import Any
 import ray
 import ray.train
 import ray.train.torch
+import torch
 import torch.distributed as dist
 
 from pipelines.runs.folder import (
@@ -27,7 +28,6 @@ from pipelines.runs.folder import (
 )
 from pipelines.runs.inputs import check_inputs, note_inputs
 from pipelines.train.context import RayTrainContext, configure_process
-from pipelines.train.group import Group
 from pipelines.train.lost_workers import noted_losses
 from stprivacy.checkpoint import CheckpointStore
 from stprivacy.deploy.load import FINAL
@@ -35,6 +35,8 @@ from stprivacy.deploy.load import FINAL
 WATCH_SECONDS = 0.5
 SHARED_SECONDS = 120.0
 PATIENCE_SECONDS = 2.0
+ANSWER_SECONDS = 5.0
+SETTLE_SECONDS = 1.0
 
 Executor = Callable[[dict[str, Any], Path, RayTrainContext, CheckpointStore], Mapping[str, Any]]
 
@@ -76,7 +78,7 @@ def resolve(executor: str) -> Executor:
     return function
 
 
-def _survives(run: RunRequest, context: RayTrainContext, executor: str, group: Group) -> bool:
+def _survives(run: RunRequest, context: RayTrainContext, executor: str, group: "Group") -> bool:
     """Execute one run; False if it must not be tried again."""
     store = CheckpointStore(run.folder / CHECKPOINTS, run.keep_checkpoints, context.rank, context.tell)
     try:
@@ -115,3 +117,47 @@ def _leave_failed_launch(runs: Sequence[RunRequest], launch: str, over: threadin
     while not over.wait(seconds):
         if any(failure_of(run.folder, launch) for run in runs) and not over.wait(PATIENCE_SECONDS):
             os._exit(1)
+
+
+class Group:
+    """The process group of this worker, and the actors of the others in it.
+
+    Made on all workers at the same time: each waits for the others.
+    """
+
+    def __init__(self, rank: int, world_size: int) -> None:
+        own = ray.cloudpickle.dumps(ray.get_runtime_context().current_actor)  # type: ignore[no-untyped-call]
+        handles: list[Any] = [None] * world_size
+        dist.all_gather_object(handles, own)
+        self._peers = [ray.cloudpickle.loads(handle) for at, handle in enumerate(handles) if at != rank]
+
+    def is_lost(self, error: Exception) -> bool:
+        """Whether a fresh group may well succeed where this worker met `error`.
+
+        What is raised says little: where a worker dies, Ray dismantles the group under the others, which then fail by
+        whatever comes first. So the group and its workers are looked at; an error out of a collective, or of a device,
+        is a loss anyway. In doubt it is a loss, too: a worker's own error returns in the next group.
+        """
+        if _of_a_collective(error) or not dist.is_initialized():
+            return True
+        if not self._peers:
+            return False
+        if not _all_answer(self._peers):
+            return True
+        time.sleep(SETTLE_SECONDS)  # the death of a worker, or its own loss, may be about to dismantle the group
+        return not dist.is_initialized() or not _all_answer(self._peers)
+
+
+def _of_a_collective(error: Exception) -> bool:
+    kinds = (ConnectionError, TimeoutError, dist.DistError, torch.AcceleratorError)
+    return isinstance(error, kinds) or (isinstance(error, RuntimeError) and "gloo" in str(error).lower())
+
+
+def _all_answer(actors: Sequence[Any]) -> bool:
+    """Whether all actors are alive: each answers a call, which its training does not hold up."""
+    calls = [actor.__ray_ready__.remote() for actor in actors]
+    try:
+        ray.get(calls, timeout=ANSWER_SECONDS)
+    except (ray.exceptions.RayError, ray.exceptions.GetTimeoutError):
+        return False
+    return True
