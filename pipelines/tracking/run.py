@@ -175,18 +175,15 @@ class TrackedRun:
 
     def _do_open(self, action: Callable[[], None]) -> None:
         if not self._open:
-            self._take_up()
+            self._client, self.run_id = self._find()
+            self._set_status("RUNNING")
+            run = self._client.get_run(self.run_id)
+            self._params = dict(run.data.params)
+            self._logged.clear()
+            for key in run.data.metrics:
+                self._logged[key] = {metric.step for metric in self._client.get_metric_history(self.run_id, key)}
+            self._open = True
         action()
-
-    def _take_up(self) -> None:
-        self._client, self.run_id = self._find()
-        self._set_status("RUNNING")
-        run = self._client.get_run(self.run_id)
-        self._params = dict(run.data.params)
-        self._logged.clear()
-        for key in run.data.metrics:
-            self._logged[key] = {metric.step for metric in self._client.get_metric_history(self.run_id, key)}
-        self._open = True
 
     def _log_provenance(self) -> None:
         for name, value in source_tags().items():

@@ -62,7 +62,7 @@ def run_sweep(sweep: Sweep, out: Path, where: LaunchOptions, concurrency: Concur
     with output_lock(out), Progress() as progress, tracker.pipeline(parent, progress.say):
         _claim(sweep, out, concurrency)
         cluster.start(verbose=where.verbose)
-        from pipelines.tune.search import PlannedSearch
+        from pipelines.tune.trainable import PlannedSearch
 
         plan = make_plan(sweep.search, sweep.space, sweep.num_trials, concurrency.max_concurrent, sweep.seed)
         search = PlannedSearch(plan, partial(make_trial, sweep, out))
