@@ -22,8 +22,7 @@ from pipelines.tracking.tracker import Tracker
 from pipelines.train.fit import Workers, ray_storage
 from pipelines.train.follow import Follower
 from pipelines.train.options import LaunchOptions, tracking_uri
-from pipelines.tune.charts import front_figure, write_page
-from pipelines.tune.front import front_csv, points_of, summary
+from pipelines.tune.front import front_csv, front_figure, points_of, summary, write_page
 from pipelines.tune.log import TrialLog
 from pipelines.tune.plan import Planned, make_plan
 from pipelines.tune.trials import Sweep, Trial, make_trial, raw_run, seconds_of
