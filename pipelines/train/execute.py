@@ -12,8 +12,7 @@ from pipelines.data.reader import ParquetClips
 from pipelines.runs.anonymizer import tested_anonymizer
 from pipelines.runs.config import AdversarialRun, EvaluateRun, InitRun, RunBase, check_source, run_of
 from pipelines.runs.protocols import attribute_groups, check_protocol
-from pipelines.train.objectives import make_objective
-from pipelines.train.start import pretrain, startable
+from pipelines.train.objectives import make_objective, pretrain, startable
 from stprivacy.anonymizers import LEARNED, FrameAnonymizer
 from stprivacy.attackers import ATTACKERS, AttackerSettings, WhitenedFrames, attacker_names
 from stprivacy.checkpoint import CheckpointStore
