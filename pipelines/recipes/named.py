@@ -2,7 +2,7 @@
 
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -129,18 +129,16 @@ def describe_recipes() -> str:
     entries = [_entry(name, recipe) for name, recipe in _BASES.items()]
     entries += [_entry(", ".join(f"{base}-{name}" for base in _BASES), change) for name, change in _CHANGES.items()]
     rows = [f"{name}\n{textwrap.indent(row.description, '    ')}" for name, row in TABLE_ROWS.items()]
-    protocols = [f"{name}\n    {purpose}" for name, purpose in PROTOCOLS.items()]
-    evaluation = [
-        "\nProtocols of jobs/evaluate.py:\n",
-        *protocols,
-        "\nAnonymizers of jobs/evaluate.py:\n",
-        *(f"{name}\n    {purpose}" for name, purpose in PURPOSES.items()),
-        "\nAttackers of jobs/evaluate.py:\n",
-        *(f"{name}\n    {inspect.getdoc(make)}" for name, make in ATTACKERS.items()),
-        "\nPrivacy heads of jobs/adv.py (--privacy-heads):\n",
-        *(f"{name}\n    {purpose}" for name, purpose in PRIVACY_HEADS.items()),
-    ]
-    return "\n".join([*entries, f"\n{_NOT_RUN}\n", *rows, *evaluation])
+    lines = [*entries, f"\n{_NOT_RUN}\n", *rows]
+    options: dict[str, Mapping[Any, str | None]] = {
+        "Protocols of jobs/evaluate.py": PROTOCOLS,
+        "Anonymizers of jobs/evaluate.py": PURPOSES,
+        "Attackers of jobs/evaluate.py": {name: inspect.getdoc(make) for name, make in ATTACKERS.items()},
+        "Privacy heads of jobs/adv.py (--privacy-heads)": PRIVACY_HEADS,
+    }
+    for title, purposes in options.items():
+        lines += [f"\n{title}:\n", *(f"{name}\n    {purpose}" for name, purpose in purposes.items())]
+    return "\n".join(lines)
 
 
 def _entry(names: str, function: Callable[..., Recipe]) -> str:

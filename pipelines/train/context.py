@@ -17,7 +17,6 @@ from stprivacy.storage import append_line, write_whole
 
 HEARTBEAT_SECONDS = 0.5
 RATE_WINDOW_SECONDS = 30.0
-DAMAGED = ("", 0)
 
 
 class RayTrainContext:
@@ -128,11 +127,16 @@ class RayTrainContext:
             return
         # Without its newline, the last line was cut off by a kill.
         lines = history.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
-        places = [_place(line) for line in lines]
-        for number, place in enumerate(places, start=1):
-            if place == DAMAGED:
+        kept = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                entry = json.loads(line)
+                of, at = str(entry["phase"]), int(entry["step"])
+            except (ValueError, KeyError, TypeError):
                 self.tell(f"{history} line {number} is damaged and was left out")
-        kept = [line for line, (of, at) in zip(lines, places, strict=True) if of and (of != phase or at <= step)]
+                continue
+            if of and (of != phase or at <= step):
+                kept.append(line)
         write_whole(history, "".join(f"{line}\n" for line in kept).encode())
 
 
@@ -144,12 +148,3 @@ def configure_process(device: torch.device, threads: int) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-
-
-def _place(line: str) -> tuple[str, int]:
-    """The phase and step that a line of the history reports."""
-    try:
-        entry = json.loads(line)
-        return str(entry["phase"]), int(entry["step"])
-    except (ValueError, KeyError, TypeError):
-        return DAMAGED

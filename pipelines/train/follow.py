@@ -1,7 +1,7 @@
 """The driver's view of a run that workers do: its progress, its messages, and its metrics on their way to MLflow."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pipelines.progress import Progress, Task
 from pipelines.runs.folder import CONFIG, MESSAGES, METRICS, PROGRESS, RunRequest, read_json
@@ -54,9 +54,9 @@ class Follower:
         log = self._run.folder / MESSAGES
         return log.read_text(encoding="utf-8").split("\n")[:-1] if log.exists() else []
 
-    def _show(self, heartbeat: dict[str, object]) -> None:
+    def _show(self, heartbeat: dict[str, Any]) -> None:
         phase = str(heartbeat["phase"])
-        step, total, resumed_at = (float(str(heartbeat[key])) for key in ("step", "total_steps", "resumed_at"))
+        step, total, resumed_at = (float(heartbeat[key]) for key in ("step", "total_steps", "resumed_at"))
         title = self._run.title
         what = title if phase == title.partition(" ")[0] else f"{title}, {phase}"
         if phase not in self._tasks:
@@ -64,7 +64,7 @@ class Follower:
                 self._current.finish()
             self._tasks[phase] = self._progress.task(what, total, "steps", done=resumed_at)
         self._current = self._tasks[phase]
-        rate = float(str(heartbeat["clips_per_second"]))
+        rate = float(heartbeat["clips_per_second"])
         self._current.update(step, note=f"{rate:.3g} clips/s" if rate else "", total=total)
 
     def _send(self) -> None:
