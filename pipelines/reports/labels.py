@@ -34,8 +34,8 @@ def place_labels(
     labels: Sequence[PointLabel],
     points: Sequence[tuple[float, float]],
     lines: Sequence[tuple[tuple[float, float], tuple[float, float]]],
-) -> int:
-    """Write what finds room, and say how much does not.
+) -> None:
+    """Write what finds room.
 
     A text avoids other texts and the markers at `points`, and lies on as few as can be of the `lines` (from, to). The
     figure must have been laid out: its axes are not moved any more.
@@ -46,28 +46,25 @@ def place_labels(
     steps = np.linspace(0, 1, _STEPS)[:, None, None]
     ends = axis.transData.transform(np.reshape(lines, (-1, 2))).reshape(-1, 2, 2)  # line, end, pixel
     along = ends[:, 0] * (1 - steps) + ends[:, 1] * steps
-    left_out = 0
     for label in labels:
-        best = _best_place(axis, label, taken, along)
-        left_out += not best
-        for distance, side in best:
+        if best := _best_place(axis, label, taken, along):
+            _, side, distance = best
             taken.append(_written(axis, label, side, distance).get_window_extent())
-    return left_out
 
 
 def _best_place(
     axis: Axes, label: PointLabel, taken: Sequence[Bbox], along: NDArray[np.float64]
-) -> list[tuple[float, tuple[int, int]]]:
-    """Distance and side of a free place that is near and lies on few lines, whose steps are [steps lines 2] pixels."""
-    free: list[tuple[int, float, tuple[int, int]]] = []
+) -> tuple[int, tuple[int, int], float] | None:
+    """Cost, side and distance of a free place, near and on few lines, whose steps are [steps lines 2] pixels."""
+    free: list[tuple[int, tuple[int, int], float]] = []
     for distance, side in product(_DISTANCES, _SIDES):
         text = _written(axis, label, side, distance)
         box = text.get_window_extent()
         text.remove()
         if _inside(box, axis.bbox) and not any(box.overlaps(other) for other in taken):
             within = ((along > np.subtract(box.min, 1)) & (along < np.add(box.max, 1))).all(-1)
-            free.append((int(within.any(0).sum()) + 2 * _DISTANCES.index(distance), distance, side))
-    return [(distance, side) for _, distance, side in sorted(free, key=lambda place: place[0])[:1]]
+            free.append((int(within.any(0).sum()) + 2 * _DISTANCES.index(distance), side, distance))
+    return min(free, key=lambda place: place[0], default=None)
 
 
 def _written(axis: Axes, label: PointLabel, side: tuple[int, int], distance: float) -> Annotation:

@@ -130,8 +130,8 @@ def _mark_better(axis: Axes) -> None:
     )
 
 
-def _label_points(axis: Axes, fronts: Mapping[str, Sequence[Line]], styles: Mapping[str, Style], score: str) -> int:
-    """The keep ratios beside the points of rows that have several; says how many found no room."""
+def _label_points(axis: Axes, fronts: Mapping[str, Sequence[Line]], styles: Mapping[str, Style], score: str) -> None:
+    """The keep ratios beside the points of rows that have several."""
     labels = [
         PointLabel(f"{line['keep_ratio']:g}".replace("0.", ".", 1), line[score], line[TOP1], styles[label].dark)
         for label, front in fronts.items()
@@ -141,4 +141,4 @@ def _label_points(axis: Axes, fronts: Mapping[str, Sequence[Line]], styles: Mapp
     points = [(line[score], line[TOP1]) for front in fronts.values() for line in front]
     lines = [bar for front in fronts.values() for bar in _bars(front, score)]
     lines += [pair for front in fronts.values() for pair in pairwise(zip(*_points(front, score), strict=True))]
-    return place_labels(axis, labels, points, lines)
+    place_labels(axis, labels, points, lines)
