@@ -128,11 +128,15 @@ def _cells(comparison: Comparison, out: Path, row: str, seed: int, protocol: Pro
         region=comparison.region,
     )
     own = test.deploy_keep_ratio
-    ratios = deployed_ratios(own, comparison.deploy_keep_ratios)
-    return [
-        Cell(row, seed, protocol, before, _evaluation(out, replace(test, deploy_keep_ratio=ratio), ratio == own))
-        for ratio in ratios
-    ]
+    cells = []
+    for ratio in deployed_ratios(own, comparison.deploy_keep_ratios):
+        # The folder says what tells cells of one comparison apart.
+        name, title = f"evaluate-{protocol}", f"evaluate {row}, {protocol}, seed {seed}"
+        if ratio != own:
+            name, title = f"{name}-keep-{ratio:g}", f"{title}, keep ratio {ratio:g}"
+        request = make_request(out / f"seed-{seed}" / row / name, replace(test, deploy_keep_ratio=ratio), title)
+        cells.append(Cell(row, seed, protocol, before, request))
+    return cells
 
 
 def _tested(comparison: Comparison, out: Path, row: str, seed: int) -> tuple[EvaluateRun, tuple[RunRequest, ...]]:
@@ -152,12 +156,3 @@ def _tested(comparison: Comparison, out: Path, row: str, seed: int) -> tuple[Eva
     before = runs[:1] if row == INITIALISED else runs
     source = own.init if row == INITIALISED else own.adversarial
     return testing(own.evaluate, source, before[-1].folder), before
-
-
-def _evaluation(out: Path, test: EvaluateRun, own_ratio: bool) -> RunRequest:
-    """The folder says what tells cells of one comparison apart."""
-    parts = ["evaluate", test.protocol, *([] if own_ratio else [f"keep-{test.deploy_keep_ratio:g}"])]
-    title = f"evaluate {test.label}, {test.protocol}, seed {test.seed}" + (
-        "" if own_ratio else f", keep ratio {test.deploy_keep_ratio:g}"
-    )
-    return make_request(out / f"seed-{test.seed}" / test.label / "-".join(parts), test, title)
