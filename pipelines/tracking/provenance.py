@@ -13,11 +13,10 @@ _GIT_SECONDS = 10
 def source_tags() -> dict[str, str]:
     """MLflow tags of the commit and of whether tracked files differ from it; none where the source is not under git."""
     # Installed inside somebody's repository, the source is none of its files.
-    if not _git("ls-files", "--error-unmatch", _SOURCE.name):
-        return {}
-    commit, changed = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
+    commit = _git("ls-files", "--error-unmatch", _SOURCE.name) and _git("rev-parse", "HEAD")
     if not commit:
         return {}
+    changed = _git("status", "--porcelain", "--untracked-files=no")
     return {"mlflow.source.git.commit": commit, "stprivacy.git_dirty": "true" if changed else "false"}
 
 

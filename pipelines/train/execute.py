@@ -114,7 +114,7 @@ def _evaluate(run: EvaluateRun, training: Training) -> Result:
     scoring = Scoring(attribute_groups(run), run.f1_threshold)
     scores = evaluate(model, run.deploy_keep_ratio, action, attackers, training, scoring)
     _tell_left_out(scores, training)
-    return {"protocol": run.protocol, "as_released": _released(run)} | scores
+    return _protocol(run) | scores
 
 
 def _evaluate_frames(run: EvaluateRun, training: Training) -> Result:
@@ -137,13 +137,12 @@ def _evaluate_frames(run: EvaluateRun, training: Training) -> Result:
     apart = replace(training, data=actions, store=training.store.part("action"))
     scoring = Scoring(f1_threshold=run.f1_threshold)
     scores = evaluate_apart(model, run.deploy_keep_ratio, action, attackers, own, apart, scoring)
-    about = {"protocol": run.protocol, "as_released": _released(run)}
-    return about | {"action_dataset": actions.index.description.dataset} | scores
+    return _protocol(run) | {"action_dataset": actions.index.description.dataset} | scores
 
 
-def _released(run: EvaluateRun) -> str:
-    """How the tested clips were released, in words."""
-    return f"h264 crf {run.released_quality}" if run.as_released else "no"
+def _protocol(run: EvaluateRun) -> Result:
+    """The protocol, and how the tested clips were released, in words."""
+    return {"protocol": run.protocol, "as_released": f"h264 crf {run.released_quality}" if run.as_released else "no"}
 
 
 def _tell_left_out(scores: Result, training: Training) -> None:

@@ -1,7 +1,7 @@
 """What runs in each Ray Train worker: the launch's runs, one after the other, while the group is one."""
 
-import importlib
 import os
+import pkgutil
 import threading
 import time
 import traceback
@@ -73,8 +73,7 @@ def work(order: dict[str, Any]) -> None:
 
 def resolve(executor: str) -> Executor:
     """The function that "package.module:name" names."""
-    module, _, name = executor.partition(":")
-    function: Executor = getattr(importlib.import_module(module), name)
+    function: Executor = pkgutil.resolve_name(executor)
     return function
 
 
