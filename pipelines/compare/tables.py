@@ -218,7 +218,7 @@ def by_attribute(cells: Sequence[Result]) -> pd.DataFrame:
 def _interval(group: Sequence[Result], key: str, digits: int) -> str:
     values = [float(cell[key]) for cell in group]
     low, high = (mean(float(cell[f"{key}_{end}"]) for cell in group) for end in ("low", "high"))
-    return f"{_spread(mean(values), _sd(values), digits)} [{low:.{digits}f}, {high:.{digits}f}]"
+    return _spread(mean(values), _sd(values), low, high, digits)
 
 
 def _grouped(cells: Sequence[Result], *keys: str) -> dict[tuple[Any, ...], list[Result]]:
@@ -245,12 +245,12 @@ def _sd(values: Sequence[float]) -> float:
 def _text(line: Mapping[str, Any], key: str, digits: int) -> str:
     if math.isnan(line[key]):
         return "-"
-    low, high = (f"{line[f'{key}_{end}']:.{digits}f}" for end in ("low", "high"))
-    return f"{_spread(line[key], line[f'{key}_sd'], digits)} [{low}, {high}]"
+    return _spread(line[key], line[f"{key}_sd"], line[f"{key}_low"], line[f"{key}_high"], digits)
 
 
-def _spread(value: float, deviation: float, digits: int) -> str:
-    return f"{value:.{digits}f}" + (f" ± {deviation:.{digits}f}" if deviation else "")
+def _spread(value: float, deviation: float, low: float, high: float, digits: int) -> str:
+    of_seeds = f" ± {deviation:.{digits}f}" if deviation else ""
+    return f"{value:.{digits}f}{of_seeds} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def _markdown(table: pd.DataFrame) -> str:
