@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipelines.reports.styles import MARKER_POINTS
 
+Spot = tuple[float, float]  # in the axis's own units
 _DISTANCES = (1.0, 1.8)  # of the marker's size, from near to far
 _SIDES = ((1, 1), (1, -1), (-1, 1), (-1, -1), (0, 1), (0, -1), (1, 0), (-1, 0))
 _FONT_SIZE = 6.5
@@ -30,10 +31,7 @@ class PointLabel:
 
 
 def place_labels(
-    axis: Axes,
-    labels: Sequence[PointLabel],
-    points: Sequence[tuple[float, float]],
-    lines: Sequence[tuple[tuple[float, float], tuple[float, float]]],
+    axis: Axes, labels: Sequence[PointLabel], points: Sequence[Spot], lines: Sequence[tuple[Spot, Spot]]
 ) -> None:
     """Write what finds room.
 
@@ -81,7 +79,7 @@ def _written(axis: Axes, label: PointLabel, side: tuple[int, int], distance: flo
     )
 
 
-def _around(axis: Axes, point: tuple[float, float]) -> Bbox:
+def _around(axis: Axes, point: Spot) -> Bbox:
     """The box of a marker, in pixels."""
     x, y = axis.transData.transform(point)
     half = MARKER_POINTS / 72 * axis.get_figure().dpi / 2  # type: ignore[union-attr]

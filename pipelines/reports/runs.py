@@ -37,11 +37,6 @@ class Evaluation:
     result: Mapping[str, Any]
     label: str
 
-    @property
-    def cell(self) -> dict[str, Any]:
-        """The result as the tables of a comparison take it."""
-        return {**self.result, "label": self.label, "protocol": self.run.protocol}
-
 
 @dataclass(frozen=True)
 class LeftOut:
@@ -62,7 +57,7 @@ class Section:
     @property
     def cells(self) -> list[dict[str, Any]]:
         """The results as the tables of a comparison take them."""
-        return [evaluation.cell for evaluation in self.evaluations]
+        return [{**x.result, "label": x.label, "protocol": x.run.protocol} for x in self.evaluations]
 
     @property
     def labels(self) -> list[str]:

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipelines.reports.labels import PointLabel, place_labels
+from pipelines.reports.labels import PointLabel, Spot, place_labels
 from pipelines.reports.styles import CHART_DPI, Style, roomy_layout
 
 Line = Mapping[str, Any]
@@ -84,7 +84,7 @@ def _points(front: Sequence[Line], score: str) -> tuple[list[float], list[float]
     return [float(line[score]) for line in along], [float(line[TOP1]) for line in along]
 
 
-def _bars(front: Sequence[Line], score: str) -> list[tuple[tuple[float, float], tuple[float, float]]]:
+def _bars(front: Sequence[Line], score: str) -> list[tuple[Spot, Spot]]:
     """The intervals of a row's points, each as a level and an upright line."""
     bars = []
     for line in front:
