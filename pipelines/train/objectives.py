@@ -71,7 +71,7 @@ def pretrain(
     models: Mapping[str, STPrivacy | Recognizer], settings: ModelConfig | RecognizerConfig, training: Training
 ) -> None:
     """Start the models from the checkpoint that `settings` name, if any, and tell what it gave to each."""
-    # A phase that goes on needs no network: its own checkpoint is about to replace all weights.
+    # A resumed phase needs no network: its own checkpoint is about to replace all weights.
     if settings.pretrained and training.store.empty:
         for name, report in start_from_pretrained(models, settings).items():
             training.context.tell(f"{name} starts from {settings.pretrained}: {report.summary()}")

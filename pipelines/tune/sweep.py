@@ -138,7 +138,7 @@ class _Tuning(threading.Thread):
             self._search.end()
 
     def check_outcome(self, trials: dict[int, Trial]) -> None:
-        """See whether all trials have ended. Raises: PhaseError: they have not."""
+        """Check that all trials have ended. Raises: PhaseError: they have not."""
         if isinstance(self._error, PhaseError):
             raise self._error
         open_trials = [trial.name for trial in trials.values() if not trial.ended]

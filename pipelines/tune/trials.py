@@ -115,7 +115,7 @@ def make_trial(sweep: Sweep, out: Path, planned: Planned) -> Trial:
     begun = read_json(folder / "adversarial" / CONFIG).get("from_run")
     settings = json.dumps(to_dict(replace(recipe.init, **both)), sort_keys=True)
     init = out / "init" / hashlib.sha256(settings.encode()).hexdigest()[:12]
-    of_start = {name: tried[name] for name in ("keep_ratio", "tubelet_frames") if name in tried}
+    of_start: dict[str, float] = {key: tried[key] for key in ("keep_ratio", "tubelet_frames") if key in tried}
     titles = f"init of {described(of_start)}", f"{name}, {described(tried)}"
     start, adversarial = training(
         # A trial begun by an earlier version names its phase 1 otherwise.
