@@ -5,7 +5,6 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 # Control characters, line and paragraph ends, marks that turn the direction of text, and halves of surrogate pairs.
@@ -79,11 +78,6 @@ def cause_of(error: BaseException) -> BaseException:
 def _is_of_ray(error: BaseException) -> bool:
     ray = sys.modules.get("ray.exceptions")
     return ray is not None and isinstance(error, ray.RayError)
-
-
-def listed(names: Sequence[str], shown: int = 8) -> str:
-    """The names in a line, of those after the first ones only how many there are."""
-    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
 
 
 def duration(seconds: float) -> str:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 Config = TypeVar("Config")
@@ -14,6 +14,15 @@ _SHOWN_CHARACTERS = 60
 def to_dict(config: Any) -> dict[str, Any]:
     """A configuration as plain dicts, lists and numbers, ready for JSON."""
     return dataclasses.asdict(config)
+
+
+def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested settings as pairs of a flat `outer.inner` key and a value."""
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def from_dict(cls: type[Config], values: Any, where: str = "") -> Config:
@@ -74,3 +83,8 @@ def shown(value: Any) -> str:
     """A value of a configuration as messages quote it: cut where it is long."""
     text = value if isinstance(value, str) and value.isprintable() and value else repr(value)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
+
+
+def listed(names: Sequence[str], shown: int = 8) -> str:
+    """The names in a line, of those after the first ones only how many there are."""
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")

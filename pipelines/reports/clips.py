@@ -11,11 +11,11 @@ from pipelines.data.reader import ParquetClips
 from pipelines.reports.masks import KeepMap, KeepSums
 from pipelines.reports.runs import Evaluation
 from pipelines.runs.anonymizer import tested_anonymizer
-from pipelines.text import listed
 from stprivacy.anonymized import Anonymizer
 from stprivacy.anonymizers.as_released import AsReleased
 from stprivacy.deploy.load import print_warning
 from stprivacy.models.anonymizer import STPrivacy
+from stprivacy.plain import listed
 from stprivacy.storage import location
 
 _BATCH_CLIPS = 10

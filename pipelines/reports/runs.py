@@ -11,8 +11,7 @@ from pipelines.compare.tables import needed_keys
 from pipelines.runs.config import EvaluateRun, PhaseName, run_of
 from pipelines.runs.folder import CONFIG, LAUNCH, RESULT, read_json
 from pipelines.runs.protocols import PROTOCOLS
-from pipelines.tracking.run import leaves
-from stprivacy.plain import to_dict
+from stprivacy.plain import leaves, to_dict
 from stprivacy.run_files import read_result
 
 # Settings of an evaluation without which two results say nothing about each other ...

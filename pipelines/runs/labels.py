@@ -11,9 +11,9 @@ from pipelines.data.reader import ParquetClips, is_for_validation
 from pipelines.runs.config import AdversarialRun, EvaluateRun, InitRun, RunBase, run_of
 from pipelines.runs.folder import RunRequest
 from pipelines.runs.protocols import attribute_groups
-from pipelines.text import listed
 from stprivacy.config import ClipConfig
 from stprivacy.deploy.load import print_warning
+from stprivacy.plain import listed
 from stprivacy.storage import location
 
 Labels = NDArray[np.uint8]

@@ -6,8 +6,8 @@ from pipelines.data.datasets import celebv_hq, p_hvu
 from pipelines.data.index import Description, read_description
 from pipelines.runs.config import EvaluateRun, ProtocolName, read_config
 from pipelines.runs.inputs import check_unchanged, is_other, trained_on
-from pipelines.text import listed
 from stprivacy.attackers import DEFAULT_ATTACKERS
+from stprivacy.plain import listed
 from stprivacy.storage import location
 
 PROTOCOLS: Mapping[ProtocolName, str] = {

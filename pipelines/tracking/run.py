@@ -4,7 +4,7 @@ import json
 import re
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -15,6 +15,7 @@ from pipelines.tracking.datasets import log_datasets
 from pipelines.tracking.models import log_anonymizer
 from pipelines.tracking.outages import TrackingConnection, may_pass, reason
 from pipelines.tracking.provenance import installed_versions, source_tags
+from stprivacy.plain import leaves
 from stprivacy.storage import local_copy
 
 if TYPE_CHECKING:
@@ -55,15 +56,6 @@ def flatten(config: Mapping[str, Any]) -> dict[str, str]:
         if len(values) == 1:
             flat.setdefault(name, values.pop())
     return flat
-
-
-def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested settings as pairs of a flat `outer.inner` key and a value."""
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 class TrackedRun:

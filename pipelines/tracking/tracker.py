@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from pipelines.text import listed, redacted
+from pipelines.text import redacted
 from pipelines.tracking.outages import TrackingConnection, TrackingError, say_on_stderr
 from pipelines.tracking.run import PARENT_TAG, TrackedRun, flatten
 from pipelines.tracking.system_metrics import SystemMetrics
+from stprivacy.plain import listed
 from stprivacy.storage import absolute_location, make_folder, write_whole
 
 if TYPE_CHECKING:
