@@ -59,7 +59,9 @@ def test_a_second_job_is_refused_and_a_killed_one_continues_and_redoes_nothing(r
     assert all(after[f"{name}.mp4"] == before[f"{name}.mp4"] for name in finished)
 
 
-def test_the_job_releases_under_opaque_names_with_previews_and_says_what_failed(run: Path, tmp_path: Path) -> None:
+def test_the_job_releases_under_opaque_names_with_previews_and_says_what_failed(
+    ray_cluster: None, run: Path, tmp_path: Path
+) -> None:
     source = write_video(tmp_path / "raw" / "anna" / "anna-walks.mp4", frames=40)
     (tmp_path / "raw" / "broken-berta.mp4").write_bytes(b"no video")
     arguments = ("--from", str(run), "--input", "raw", "--output", "out", "--opaque-names", "--preview")
@@ -129,7 +131,9 @@ def test_where_the_data_set_is_gone_the_stride_must_be_said(run: Path, tmp_path:
     assert "--stride is missing" in done.text
 
 
-def test_names_of_any_bytes_are_released_and_shown_on_one_line_each(run: Path, tmp_path: Path) -> None:
+def test_names_of_any_bytes_are_released_and_shown_on_one_line_each(
+    ray_cluster: None, run: Path, tmp_path: Path
+) -> None:
     raw = tmp_path / "raw"
     names = ["caf\udce9.mp4", "d\udce9/a.mp4", "x" * 251 + ".mp4", "foo.avi", "foo.mp4/a.mp4", "p\x1b[31m.mp4"]
     for name in names:

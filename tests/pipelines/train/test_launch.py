@@ -75,6 +75,7 @@ def launches(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Two
     return TwoLaunches(folder, stopped.value, left, counts, results, (screens[0].getvalue(), screens[1].getvalue()))
 
 
+@pytest.mark.slow
 def test_gives_back_each_result_in_order(launches: TwoLaunches) -> None:
     one, two = launches.results
     assert one["digest"] != two["digest"]
@@ -83,6 +84,7 @@ def test_gives_back_each_result_in_order(launches: TwoLaunches) -> None:
     assert one["threads"] == 1
 
 
+@pytest.mark.slow
 def test_an_error_of_one_rank_stops_the_launch_and_is_not_tried_again(launches: TwoLaunches) -> None:
     assert str(launches.stopped).startswith("two stopped: the loss is not finite at step 5 (run folder ")
     assert launches.attempts[0] == [0, 1]
@@ -90,17 +92,20 @@ def test_an_error_of_one_rank_stops_the_launch_and_is_not_tried_again(launches: 
     assert "a worker was lost" not in "".join(launches.screens)
 
 
+@pytest.mark.slow
 def test_the_next_launch_does_what_is_left_and_no_more(launches: TwoLaunches) -> None:
     assert launches.attempts[1:] == ([0, 1], [0, 0, 1, 1])
     assert "one, toy" not in launches.screens[1]
 
 
+@pytest.mark.slow
 def test_history_has_each_step_once(launches: TwoLaunches) -> None:
     for name in NAMES:
         lines = [json.loads(line) for line in (launches.folder / name / "metrics.jsonl").read_text().splitlines()]
         assert [(line["phase"], line["step"]) for line in lines] == [("toy", step) for step in range(1, 11)]
 
 
+@pytest.mark.slow
 def test_tells_what_is_going_on(launches: TwoLaunches) -> None:
     assert "one: starting 2 workers" in launches.screens[0]
     assert "one, toy: 10/10 steps" in launches.screens[0]
@@ -108,6 +113,7 @@ def test_tells_what_is_going_on(launches: TwoLaunches) -> None:
     assert "two, toy: 10/10 steps" in launches.screens[1]
 
 
+@pytest.mark.slow
 def test_each_run_is_one_mlflow_run_under_the_parent_with_every_step_once(launches: TwoLaunches) -> None:
     runs = launches.tracked()
     assert set(runs) == {"toys", *NAMES}
@@ -119,11 +125,13 @@ def test_each_run_is_one_mlflow_run_under_the_parent_with_every_step_once(launch
     assert digests == [result["digest"] for result in launches.results]
 
 
+@pytest.mark.slow
 def test_mlflow_shows_how_each_run_ended(launches: TwoLaunches) -> None:
     assert {name: launches.left_by_the_first[name] for name in NAMES} == {"one": "FINISHED", "two": "FAILED"}
     assert {run.info.status for run in launches.tracked().values()} == {"FINISHED"}
 
 
+@pytest.mark.slow
 def test_configuration_and_curves_are_kept_in_mlflow(launches: TwoLaunches) -> None:
     for name in NAMES:
         run_id = launches.tracked()[name].info.run_id
@@ -131,6 +139,7 @@ def test_configuration_and_curves_are_kept_in_mlflow(launches: TwoLaunches) -> N
         assert kept == {"config.json", "environment.txt", "figures", "figures/curves.png"}
 
 
+@pytest.mark.slow
 def test_leaves_nothing_of_ray_behind(launches: TwoLaunches) -> None:
     for name in NAMES:
         assert not (launches.folder / name / ".ray").exists()
@@ -138,6 +147,7 @@ def test_leaves_nothing_of_ray_behind(launches: TwoLaunches) -> None:
         assert kept == ["000009", "000010"]
 
 
+@pytest.mark.slow
 def test_finished_runs_are_not_done_again(launches: TwoLaunches) -> None:
     request = requests(launches.folder)[1]
     with Progress(quiet=True) as progress:
@@ -145,6 +155,7 @@ def test_finished_runs_are_not_done_again(launches: TwoLaunches) -> None:
     assert again == launches.results[1:]
 
 
+@pytest.mark.slow
 def test_another_configuration_in_a_used_folder_is_refused(launches: TwoLaunches) -> None:
     changed = TOY_CONFIG | {"seed": 0, "data": {"clips": 25, "values": 7}}
     request = RunRequest(launches.folder / "one", changed)

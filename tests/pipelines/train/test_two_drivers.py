@@ -48,7 +48,6 @@ def second_driver(folder: Path, ended: list[subprocess.CompletedProcess[str]]) -
     (folder / "go-on").touch()
 
 
-@pytest.mark.slow
 def test_a_second_launch_of_a_run_is_refused_and_the_first_ends_undisturbed(ray_cluster: None, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     plan_fault(folder, "pause", rank=0, step=5)
