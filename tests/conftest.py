@@ -34,7 +34,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "LoadScopeScheduling":
-    """With several processes, one does all tests that share Ray, one all that share the sweep.
+    """With several processes, one does all tests that share Ray: two of them beside each other take longer.
 
     The rest goes to either, a module at a time, in the order of the modules: those of the networks, which are short,
     come last and fill what is left of the time.
@@ -44,15 +44,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "Load
     class ByWhatTheyShare(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             module = nodeid.partition("::")[0]
-            return _what_it_shares(config.rootpath / module) or module
+            return "Ray" if _shares_ray(config.rootpath / module) else module
 
     return ByWhatTheyShare(config, log)
 
 
 @cache
-def _what_it_shares(module: Path) -> str:
-    words = set(re.findall(r"\w+", module.read_text()))
-    return next((shared for shared in ("swept", "ray_cluster") if shared in words), "")
+def _shares_ray(module: Path) -> bool:
+    return bool({"ray_cluster", "swept"} & set(re.findall(r"\w+", module.read_text())))
 
 
 class SlowLeftOut:

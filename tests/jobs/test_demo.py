@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 
 def run_demo(out: Path) -> Done:
-    return run_command("demo", "--out", str(out), "--train-videos", "64", "--test-videos", "32", cwd=out.parent)
+    return run_command("demo", "--out", str(out), "--train-videos", "32", "--test-videos", "24", cwd=out.parent)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def test_it_prints_the_table_with_floors_and_the_command_for_mlflow(
     for text in ("raw", "initialised", "STPrivacy", "floor", "top-1", "cMAP", "F1"):
         assert text in done.stdout
     assert f"mlflow server --backend-store-uri sqlite:///{out / 'mlflow.db'}" in done.stdout
-    assert "96 videos in = 96 rows + 0 quarantined\n  split 1: 64 train, 32 test, 0 unused" in done.stderr
+    assert "56 videos in = 56 rows + 0 quarantined\n  split 1: 32 train, 24 test, 0 unused" in done.stderr
     table = (out / "report" / "table.md").read_text()
     assert table.count("\n| ") >= 4
     strip = matplotlib.image.imread(out / "report" / "strip.png")

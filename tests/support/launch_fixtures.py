@@ -29,6 +29,7 @@ AGREEING = "tests.support.launch_fixtures:phases_that_agree"
 RESUMING = "tests.support.launch_fixtures:phases_that_resume"
 AGREEING_RESUMING = "tests.support.launch_fixtures:agreeing_phases_that_resume"
 RESUME = "resume.json"
+MEETING = "tests.support.launch_fixtures:toy_that_meets"
 
 TINY = InitRun(
     recipe="tiny",
@@ -80,15 +81,15 @@ def train_toy(config: dict[str, Any], folder: Path, context: Any, store: Checkpo
     return {"digest": weights_digest(model.state_dict()), "threads": torch.get_num_threads()}
 
 
-def meet(config: dict[str, Any], folder: Path, context: Any, store: CheckpointStore) -> Mapping[str, Any]:
-    """Ends when the run in the folder config["other"] has begun, too."""
+def toy_that_meets(config: dict[str, Any], folder: Path, context: Any, store: CheckpointStore) -> Mapping[str, Any]:
+    """The toy, after the run in the folder config["other"], if there is one, has begun, too."""
     (folder / "begun").touch()
     deadline = time.monotonic() + 60
-    while not (Path(config["other"]) / "begun").exists():
+    while "other" in config and not (Path(config["other"]) / "begun").exists():
         if time.monotonic() > deadline:
-            return {"met": 0}
+            raise TimeoutError(f"{config['other']} has not begun")
         time.sleep(0.05)
-    return {"met": 1}
+    return toy_with_faults(config, folder, context, store)
 
 
 def die_always(config: dict[str, Any], folder: Path, context: Any, store: CheckpointStore) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ import psutil
 
 from pipelines.tune.space import parse_space
 from pipelines.tune.sweep import Concurrency, run_sweep
-from tests.support.sweep_fixtures import WHERE, Swept, tiny_sweep
+from tests.support.sweep_fixtures import WHERE, Swept, do_before, tiny_sweep
 
 SPACE = parse_space({"lambda_privacy": ("0.5", "2")})
 ONE = Concurrency(1)
@@ -23,6 +23,7 @@ def sweeps(folder: Path, strike_when: Callable[[Callable[[], int]], Any]) -> dic
     """
     sweep = tiny_sweep(folder / "data", SPACE)
     undisturbed, disturbed = folder / "undisturbed", folder / "disturbed"
+    do_before(sweep, undisturbed, {})
     before = run_sweep(sweep, undisturbed, WHERE, ONE)
     Swept(sweep, undisturbed, before).lend(disturbed)
     done: list[int] = []

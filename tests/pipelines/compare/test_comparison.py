@@ -131,7 +131,7 @@ def small(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Small:
         data = prepare_data(folder / "data", settings, RECIPES["demo"](), 2, progress)
     rows = ("raw", "blackening", "initialised-only", "motion-selection")
     comparison = replace(COMPARISON, data=data, anonymizers=rows, seeds=1, deploy_keep_ratios=())
-    return Small(comparison, folder / "out", run_comparison(comparison, folder / "out", WHERE, parallel=2))
+    return Small(comparison, folder / "out", run_comparison(comparison, folder / "out", WHERE))
 
 
 @pytest.mark.slow
@@ -144,7 +144,7 @@ def test_a_small_comparison_runs_once_and_then_only_writes(small: Small) -> None
     cells = sorted(small.out.glob("seed-0/*/*/result.json"))
     assert len(cells) == 5  # four rows, and phase 1 of one of them
     times = [path.stat().st_mtime_ns for path in cells]
-    run_comparison(small.comparison, small.out, WHERE, parallel=2)
+    run_comparison(small.comparison, small.out, WHERE)
     assert [path.stat().st_mtime_ns for path in cells] == times
     with pytest.raises(ValueError, match=r"holds a run with other settings .*validation_share was 0.15, now 0.2"):
         run_comparison(replace(small.comparison, validation_share=0.2), small.out, WHERE)

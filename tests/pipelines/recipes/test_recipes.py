@@ -42,7 +42,7 @@ def data(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def do(phase: PhaseName, recipe: str, data: Path, folder: Path, source: Path | None = None) -> dict[str, Any]:
     run = RECIPES[recipe]().of(phase)
-    run = replace(run, data=str(data), train=replace(run.train, batch_size=4, max_steps=2))
+    run = replace(run, data=str(data), train=replace(run.train, batch_size=4, max_steps=1))
     if isinstance(run, EvaluateRun):
         run = replace(run, views=TestViewsConfig(clips=1, crops=1), deploy_keep_ratio=run.model.keep_ratio)
     return do_run(replace(run, from_run=str(source)) if isinstance(run, LaterRun) else run, folder)

@@ -7,11 +7,12 @@ import pytest
 from pipelines.progress import Progress
 from pipelines.runs.folder import PhaseError, RunRequest
 from pipelines.train.launch import independent_runs, launch
-from tests.support.launch_fixtures import TOY, TOY_CONFIG, attempts, plan_fault
+from tests.support.launch_fixtures import MEETING, TOY_CONFIG, attempts, plan_fault
 
 
-def request(folder: Path, name: str, source: str = "") -> RunRequest:
-    return RunRequest(folder / name, {**TOY_CONFIG, "from_run": str(folder / source) if source else ""}, name)
+def request(folder: Path, name: str, source: str = "", other: str = "") -> RunRequest:
+    config = {**TOY_CONFIG, "from_run": str(folder / source) if source else ""}
+    return RunRequest(folder / name, config | ({"other": str(folder / other)} if other else {}), name)
 
 
 def test_a_run_stays_with_the_one_that_it_starts_from(tmp_path: Path) -> None:
@@ -33,30 +34,22 @@ def test_runs_that_start_from_the_same_finished_one_may_run_side_by_side(tmp_pat
 
 
 @pytest.mark.slow
-def test_a_failing_group_leaves_the_others_to_their_ends(ray_cluster: None, tmp_path: Path) -> None:
+def test_groups_run_at_the_same_time_and_a_failing_one_leaves_the_others_to_their_ends(
+    ray_cluster: None, tmp_path: Path
+) -> None:
     runs = [
-        request(tmp_path, "one"),
+        # Each waits until the other one has begun: one after the other, they would never end.
+        request(tmp_path, "one", other="two"),
         request(tmp_path, "after-one", "one"),
-        request(tmp_path, "two"),
+        request(tmp_path, "two", other="one"),
         request(tmp_path, "three"),
     ]
     plan_fault(runs[0].folder, "raise", rank=0, step=2)
     with Progress(quiet=True) as progress:
         with pytest.raises(PhaseError, match=r"one stopped: the loss is not finite at step 2"):
-            launch(runs, num_workers=1, progress=progress, parallel=2, executor=TOY)
+            launch(runs, num_workers=1, progress=progress, parallel=2, executor=MEETING)
         assert [run.finished for run in runs] == [False, False, True, True]
-        results = launch(runs, num_workers=1, progress=progress, parallel=2, executor=TOY)
+        results = launch(runs, num_workers=1, progress=progress, parallel=2, executor=MEETING)
     assert len({result["digest"] for result in results}) == 1  # one seed
     assert [attempts(run.folder) for run in runs] == [[0, 0], [0], [0], [0]]
     assert not list(tmp_path.glob("*/.ray"))
-
-
-@pytest.mark.slow
-def test_groups_run_at_the_same_time(ray_cluster: None, tmp_path: Path) -> None:
-    # Each run waits until the other one has begun: one after the other, they would never end.
-    runs = [RunRequest(tmp_path / name, {"other": str(tmp_path / other)}) for name, other in ("ab", "ba")]
-    with Progress(quiet=True) as progress:
-        results = launch(
-            runs, num_workers=1, progress=progress, parallel=2, executor="tests.support.launch_fixtures:meet"
-        )
-    assert results == [{"met": 1}, {"met": 1}]
