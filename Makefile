@@ -12,11 +12,12 @@ export OMP_NUM_THREADS ?= 1
 install: .venv/installed
 
 # requirements.lock is what nodes of a cluster install; requirements-dev.lock is the same with tests, linters and docs.
-# Both hold for Python 3.11, 3.12 and 3.13: their resolutions are the same, and hashes are those of all wheels.
+# Both hold for Python 3.11, 3.12 and 3.13: their resolutions are the same, and hashes are those of all wheels. They are
+# whole, so pip resolves nothing; and modules that nobody imports need not be compiled.
 .venv/installed: requirements.lock requirements-dev.lock setup.cfg
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
-	  -r requirements-dev.lock
+	  --no-deps --no-compile -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
