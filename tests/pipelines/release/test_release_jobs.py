@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -250,7 +251,8 @@ def _kill_readers_of(name: str, out: Path, over: threading.Event) -> None:
     while not over.wait(0.001):
         for note in notes:
             if note not in killed and note.exists():
-                for process in psutil.process_iter(["cmdline"]):
-                    if "MapWorker" in " ".join(process.info["cmdline"] or []):
-                        process.kill()
-                        killed.add(note)
+                for process in psutil.Process().children(recursive=True):  # another Ray may be at work here, too
+                    with suppress(psutil.NoSuchProcess):
+                        if "MapWorker" in " ".join(process.cmdline()):
+                            process.kill()
+                            killed.add(note)
