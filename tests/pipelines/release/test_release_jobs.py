@@ -228,8 +228,8 @@ def test_a_file_that_kills_its_reader_is_named_and_the_others_are_released(
     ray_cluster: None, run: Path, tmp_path: Path
 ) -> None:
     names = ["a", "b", "killer", "c", "d"]
-    for name in names:
-        write_video(tmp_path / "raw" / f"{name}.mp4", frames=9)
+    for name in names:  # one that is read long enough to be killed at it
+        write_video(tmp_path / "raw" / f"{name}.mp4", frames=1500 if name == "killer" else 9)
     over = threading.Event()
     hunter = threading.Thread(target=_kill_readers_of, args=("killer", tmp_path / "out", over))
     hunter.start()
