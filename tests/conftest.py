@@ -76,7 +76,7 @@ class SlowLeftOut:
         self._count = max(self._count, getattr(node, "workeroutput", {}).get("slow_left_out", 0))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        if self._count:
+        if self._count and "not slow" in self._config.option.markexpr:  # others are left out by name
             terminalreporter.write_line(f"{self._count} slow tests were left out; make test-slow runs them")
 
 
