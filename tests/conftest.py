@@ -77,7 +77,7 @@ class SlowLeftOut:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._count and "not slow" in self._config.option.markexpr:  # others are left out by name
-            terminalreporter.write_line(f"{self._count} slow tests were left out; make test-slow runs them")
+            terminalreporter.write_line(f"slow tests left out: {self._count}; make test-slow runs them")
 
 
 def pytest_configure(config: pytest.Config) -> None:
