@@ -78,18 +78,22 @@ class _Release:
             self.learned(outcome)
         # One at which an earlier process has died goes through Ray, whose workers may die.
         is_suspect = any(Attempts(out).before(item.name) != "none" for item in missing[:1])
-        for folder in filter(None, (out, self.destination.previews)):
-            remove_partials(folder, below=True)
+        self._remove_partials()
         before = len(done) + len(failed)
         self.progress(before, 0)
         is_here = len(missing) < 2 and not is_suspect and not os.environ.get("RAY_ADDRESS")
         release = self._here if is_here else self._through_ray
         outcomes, frames = release(missing, lambda files, read: self.progress(before + files, read))
+        self._remove_partials()  # of workers that died at a file
         assert len(outcomes) == len(missing), f"{len(missing)} files in, {len(outcomes)} accounted for"
         outcomes = sorted([*failed, *outcomes], key=lambda one: one.shown)
         failures = tuple(one for one in outcomes if one.error)
         noted = tuple(one for one in outcomes if one.notes)
         return ReleaseLedger(len(items), len(done), failures, time.monotonic() - begun, frames, noted)
+
+    def _remove_partials(self) -> None:
+        for folder in filter(None, (self.destination.out, self.destination.previews)):
+            remove_partials(folder, below=True)
 
     def _here(self, items: Sequence[ReleaseItem], progress: _Progress) -> tuple[list[Outcome], int]:
         settings, frames = self.destination.settings, 0
