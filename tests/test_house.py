@@ -44,6 +44,14 @@ def test_every_job_is_short_and_explains_its_options(job: Path) -> None:
     assert "--out" in done.stdout
 
 
+def test_a_session_without_slow_tests_says_how_many_it_left_out_and_what_runs_them() -> None:
+    file = "tests/benchmarks/test_full_size.py"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--collect-only", "-m", "not slow", file]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert "slow tests left out: 1; make test-slow runs them" in done.stdout
+
+
 def locked(name: str) -> dict[str, set[str]]:
     """What a lock pins, `name==version`, and the hashes of its files."""
     text = re.sub(r"^ *#.*\n", "", (ROOT / name).read_text(), flags=re.MULTILINE).replace("\\\n", "")

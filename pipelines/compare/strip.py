@@ -63,11 +63,16 @@ def strip_figure(
         _draw_clip(axis, chosen, shown.tolist(), names if clip % columns == 0 else [""] * len(names))
         share = f"{100 * keep[clip].float().mean():.0f} % of tubelets kept"
         axis.set_title(f"{titles[clip]}, {share}" if titles else share, fontsize=9)
-    caption = _STRETCHED_CAPTION if stretch else _REAL_CAPTION
-    if "sparsified" in names:
-        caption = f"{_BLACK_CAPTION} {caption}"
-    figure.supxlabel(textwrap.fill(caption, round(shape[1] * _CAPTION_CHARACTERS_PER_INCH)), fontsize=8)
+    figure.supxlabel(_caption("sparsified" in names, stretch, width_inches=shape[1]), fontsize=8)
     return figure
+
+
+def _caption(sparsified: bool, stretch: bool, width_inches: float) -> str:
+    """What black and grey mean in the figure, in lines that fit its width."""
+    caption = _STRETCHED_CAPTION if stretch else _REAL_CAPTION
+    if sparsified:
+        caption = f"{_BLACK_CAPTION} {caption}"
+    return textwrap.fill(caption, round(width_inches * _CAPTION_CHARACTERS_PER_INCH))
 
 
 def _strip_videos(

@@ -38,11 +38,10 @@ def launch(
     Args:
         num_workers, use_gpu, max_failures, executor: see `Workers`.
         parallel: groups at a time, each on runs that no other's start from (`from_run`).
-        tracker: where metrics go while the runs go on; `parent` names their common parent run there.
+        tracker: where metrics go during the runs; `parent` names their common parent run there.
 
     Raises:
-        ValueError: a folder holds a run with another configuration or of other data, is another launch's, or two runs
-            have the same one.
+        ValueError: as `check_all`, or a folder is another launch's.
         PhaseError: a run failed for a reason that trying again does not remove, or workers were lost too often.
     """
     check_all(runs)
@@ -51,17 +50,22 @@ def launch(
             if not run.finished:
                 stack.enter_context(output_lock(run.folder))
         identity = claim_all(runs)
-        unfinished = [run for run in runs if not run.finished]
-        groups = independent_runs(unfinished) if parallel > 1 else [unfinished] if unfinished else []
         if tracker and runs:
             stack.enter_context(tracker.pipeline(parent or str(absolute_location(runs[0].folder).parent), progress.say))
         # Finished runs too: their driver may have been killed before it had tracked all.
         followers = [stack.enter_context(Follower(run, progress, tracker, parent)) for run in runs]
         workers = Workers(num_workers, use_gpu, max_failures, executor)
-        _follow([Fit(group, identity, workers) for group in groups], parallel, followers, progress)
+        fits = [Fit(group, identity, workers) for group in _unfinished_groups(runs, parallel)]
+        _follow(fits, parallel, followers, progress)
     for run in runs:  # one that was finished before may start from a run that is another now
         check_inputs(run)
     return [read_result(run.folder) for run in runs]
+
+
+def _unfinished_groups(runs: Sequence[RunRequest], parallel: int) -> list[list[RunRequest]]:
+    """What is left to do: one group, or as many as may be at work beside each other."""
+    unfinished = [run for run in runs if not run.finished]
+    return independent_runs(unfinished) if parallel > 1 else [unfinished] if unfinished else []
 
 
 def independent_runs(runs: Sequence[RunRequest]) -> list[list[RunRequest]]:

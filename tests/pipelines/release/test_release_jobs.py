@@ -256,3 +256,4 @@ def _kill_readers_of(name: str, out: Path, over: threading.Event) -> None:
                         if "MapWorker" in " ".join(process.cmdline()):
                             process.kill()
                             killed.add(note)
+                            (out / f".{'0' * 16}.1-{'0' * 8}.partial").touch()  # as it leaves what it was writing

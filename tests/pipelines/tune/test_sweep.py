@@ -55,7 +55,7 @@ def test_mlflow_has_one_run_a_trial_below_the_sweeps(swept: Swept) -> None:
     assert trial.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert (trial.data.params["keep_ratio"], trial.data.params["lambda_privacy"]) == ("0.5", "2.0")
     assert trial.data.params["deploy_keep_ratio"] == "0.5"
-    assert not {"from_run", "attacker"} & set(trial.data.params)
+    assert not {"from_run", "attacker", "label"} & set(trial.data.params)
     point = next(x for x in swept.result["points"] if x["trial"] == 1 and x["deploy_keep_ratio"] == 0.5)
     other = next(x for x in swept.result["points"] if x["trial"] == 1 and x["deploy_keep_ratio"] == 0.7)
     assert trial.data.metrics["action_top1"] == point["action_top1"]
