@@ -28,6 +28,7 @@ def test_abandoned_tubelets_are_black_and_kept_ones_are_not() -> None:
     raw, sparsified, anonymized, keep = clips()
     figure = strip_figure(raw, sparsified, anonymized, keep, frames=4)
     shown = torch.linspace(0, 7, 4).round().long().tolist()
+    assert figure.get_supxlabel().startswith("Black: abandoned tubelets.")
     for clip in range(3):
         image = drawn(figure, clip)
         for row in range(3):
